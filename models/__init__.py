@@ -1,0 +1,1 @@
+"""PURE: tensors in, tensors out; no files, no logging, no reading of configuration."""
