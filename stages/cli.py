@@ -1,0 +1,73 @@
+"""The `winnow` command: thin, and quick to start, because each command imports what it needs."""
+
+import sys
+
+import click
+
+
+class OneLine(click.Group):
+    """A mistake of the user is one line and exit code 2 (params) or 1 (anything else), never a traceback."""
+
+    def invoke(self, ctx: click.Context) -> object:
+        from stages.params import ParamsError
+
+        try:
+            return super().invoke(ctx)
+        except ParamsError as error:
+            click.echo(" ".join(str(error).split()), err=True)
+            sys.exit(2)
+        except (ValueError, OSError) as error:
+            click.echo(" ".join(str(error).split()), err=True)
+            sys.exit(1)
+
+
+@click.group(cls=OneLine, context_settings={"help_option_names": ["-h", "--help"]})
+def main() -> None:
+    """Curate image data with small models to pretrain big ones, and account for every FLOP, kWh and gram of CO2e."""
+
+
+@main.command()
+@click.argument("overrides", nargs=-1)
+def compose(overrides: tuple[str, ...]) -> None:
+    """Write params.yaml from conf/, with OVERRIDES such as scale=debug or pretrain.budget=2e13."""
+    from stages import compose as composer
+
+    composer.write(list(overrides))
+    click.echo("params.yaml written; now: dvc repro")
+
+
+@main.command()
+def show() -> None:
+    """Print the last comparison, and where the report and the MLflow database lie."""
+    import os
+
+    from stages.params import ROOT
+
+    table = ROOT / "results/compare/table.md"
+    if not table.exists():
+        raise ValueError("results/compare/table.md: not there yet; make it with: dvc repro")
+    click.echo(table.read_text(encoding="utf-8"))
+    click.echo(f"report   {ROOT / 'results/compare/report.html'}")
+    click.echo(f"MLflow   {os.environ.get('MLFLOW_TRACKING_URI') or ROOT / 'mlflow.db'}   (look at it with: make ui)")
+
+
+@main.command()
+def publish() -> None:
+    """Log to MLflow every finished stage that has no run yet (with $WINNOW_EXECUTION: none under that execution)."""
+    import os
+
+    from stages.ledger import publish as publisher
+
+    execution = os.environ.get("WINNOW_EXECUTION")
+    try:
+        swept = publisher.sweep(execution or "")
+        added = publisher.publish(execution)
+    except Exception as error:
+        raise ValueError(f"MLflow could not be reached ({' '.join(str(error).split())[:200]}); nothing is lost, try again") from None
+    click.echo(f"published {len(added)} stages to MLflow")
+    if swept:
+        click.echo(f"marked {swept} runs as killed")
+
+
+if __name__ == "__main__":
+    main()

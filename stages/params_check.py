@@ -1,0 +1,162 @@
+"""What a type cannot say about params.yaml: names that must exist, ranges, and sums that must fit."""
+
+import dataclasses
+import importlib
+from collections.abc import Iterable
+from typing import Any
+
+from stages.params import Method, Params, ParamsError, Splits, View, plugin_config, plugins
+
+
+def check(params: Params) -> None:
+    """Raise `ParamsError` for the first key whose value cannot work."""
+    _check_run(params)
+    _check_dataset(params)
+    for name in params.curate.filters:
+        _one_of(f"curate.filters.{name}", name, plugins("stages.filters"))
+    for name, method in params.methods.items():
+        _check_method(name, method)
+    _check_policies(params)
+    _check_arms(params)
+    _check_training(params)
+    _check_tasks(params)
+
+
+def _one_of(key: str, value: Any, allowed: Iterable[Any]) -> None:
+    allowed = list(allowed)
+    if value not in allowed:
+        raise ParamsError(f"{key}: {value!r} is unknown; allowed: {', '.join(map(str, allowed)) or 'nothing'}")
+
+
+def _within(key: str, value: float, low: float, high: float = float("inf"), *, open_high: bool = False) -> None:
+    fits = low <= value < high if open_high else low <= value <= high
+    if not fits:
+        bound = f"[{low:g}, {high:g}{')' if open_high else ']'}" if high != float("inf") else f"{low:g} or more"
+        raise ParamsError(f"{key}: {value!r} is out of range; allowed: {bound}")
+
+
+def _check_run(params: Params) -> None:
+    run = params.run
+    _within("seed", params.seed, 0, 2**31 - 1)
+    _one_of("run.accelerator", run.accelerator, ("auto", "cpu", "cuda"))
+    _one_of("run.precision", run.precision, ("32-true", "bf16-mixed"))
+    _within("run.threads", run.threads, 1)
+    _within("run.cache_gb", run.cache_gb, 0)
+    _within("run.checkpoint_seconds", run.checkpoint_seconds, 0)
+    _within("carbon.pue", params.carbon.pue, 1)
+    if params.carbon.country != "WORLD":
+        from stages.ledger.energy import countries
+
+        _one_of("carbon.country", params.carbon.country, countries())
+    if params.carbon.intensity is not None:
+        _within("carbon.intensity", params.carbon.intensity, 0)
+
+
+def _check_dataset(params: Params) -> None:
+    dataset, splits = params.dataset, params.curate.splits
+    _one_of("dataset.source", dataset.source, plugins("stages.sources"))
+    _within("dataset.max_pixels", dataset.max_pixels, 1)
+    _within("dataset.trusted", dataset.trusted, 0, 1)
+    if dataset.limit is not None:
+        _within("dataset.limit", dataset.limit, 1)
+    fractions = dataclasses.asdict(dataset.pollution)
+    for name, value in fractions.items():
+        _within(f"dataset.pollution.{name}", value, 0, 1)
+    junk = dataset.pollution.noise + dataset.pollution.permuted + dataset.pollution.blank
+    if junk > 1:
+        raise ParamsError(f"dataset.pollution: noise + permuted + blank is {junk:g}; allowed: at most 1")
+    for name in (f.name for f in dataclasses.fields(Splits)):
+        _within(f"curate.splits.{name}", getattr(splits, name), 1)
+
+
+def _check_method(name: str, method: Method) -> None:
+    key = f"methods.{name}"
+    _one_of(key, name, plugins("models.methods"))
+    _within(f"{key}.batch_size", method.batch_size, 2)
+    _within(f"{key}.lr", method.lr, 0)
+    _within(f"{key}.weight_decay", method.weight_decay, 0)
+    _within(f"{key}.warmup", method.warmup, 0, 1, open_high=True)
+    for kind in ("views", "score_views"):
+        for view_name, view in getattr(method, kind).items():
+            _check_view(f"{key}.{kind}.{view_name}", view)
+
+
+def _check_view(key: str, view: View) -> None:
+    _within(f"{key}.count", view.count, 1)
+    if view.size is not None:
+        _within(f"{key}.size", view.size, 4)
+    if view.scale is not None and not (len(view.scale) == 2 and 0 < view.scale[0] <= view.scale[1] <= 1):
+        raise ParamsError(f"{key}.scale: {view.scale} is out of range; allowed: [least, most] with 0 < least <= most <= 1")
+    if view.jitter is not None and not (len(view.jitter) == 4 and all(0 <= j <= 1 for j in view.jitter)):
+        raise ParamsError(f"{key}.jitter: {view.jitter} is wrong; allowed: [brightness, contrast, saturation, hue] in [0, 1]")
+    for name in ("flip", "grey", "blur", "solarise"):
+        _within(f"{key}.{name}", getattr(view, name), 0, 1)
+
+
+def _check_policies(params: Params) -> None:
+    for name, policy in params.policies.items():
+        _one_of(f"policies.{name}.criterion", policy.criterion, plugins("models.criteria"))
+        _one_of(f"policies.{name}.sampler", policy.sampler, ("top_k", "softmax"))
+        _within(f"policies.{name}.ratio", policy.ratio, 0, 1, open_high=True)
+
+
+def _check_arms(params: Params) -> None:
+    if not params.arms:
+        raise ParamsError("arms: empty; name at least one arm: {policy, method, backbone, seed}")
+    for name, arm in params.arms.items():
+        if not name.replace("-", "").replace("_", "").isalnum():
+            raise ParamsError(f"arms.{name}: a name becomes a folder; allowed: letters, digits, - and _")
+        _one_of(f"arms.{name}.policy", arm.policy, params.policies)
+        _one_of(f"arms.{name}.method", arm.method, params.methods)
+        _one_of(f"arms.{name}.backbone", arm.backbone, params.backbones)
+        _within(f"arms.{name}.seed", arm.seed, 0, 2**31 - 1)
+
+
+def _check_training(params: Params) -> None:
+    for name in params.reference.methods:
+        _one_of("reference.methods", name, params.methods)
+    _one_of("reference.backbone", params.reference.backbone, params.backbones)
+    _within("reference.examples", params.reference.examples, 1)
+    if not params.pretrain.budget > 0:
+        raise ParamsError(f"pretrain.budget: {params.pretrain.budget!r} is out of range; allowed: FLOPs above 0")
+    _within("pretrain.reference_share", params.pretrain.reference_share, 0, 1)
+    _within("pretrain.evaluations", params.pretrain.evaluations, 1)
+
+
+def _check_tasks(params: Params) -> None:
+    semi, detection = params.semi_supervised, params.detection
+    if not params.linear_probe.l2 or min(params.linear_probe.l2) < 0:
+        raise ParamsError(f"linear_probe.l2: {params.linear_probe.l2} is wrong; allowed: one or more numbers of 0 or more")
+    _within("linear_probe.iterations", params.linear_probe.iterations, 1)
+    if len(semi.fractions) != len(semi.steps):
+        raise ParamsError(f"semi_supervised.steps: {len(semi.steps)} values for {len(semi.fractions)} fractions; give one a fraction")
+    for fraction in semi.fractions:
+        _within("semi_supervised.fractions", fraction, 1e-6, 1)
+    _within("semi_supervised.batch_size", semi.batch_size, 2)
+    if not (len(detection.objects) == 2 and 1 <= detection.objects[0] <= detection.objects[1]):
+        raise ParamsError(f"detection.objects: {detection.objects} is wrong; allowed: [least, most] with 1 <= least <= most")
+    _within("detection.canvas", detection.canvas, 32)
+    for name in ("train_scenes", "test_scenes", "steps", "batch_size"):
+        _within(f"detection.{name}", getattr(detection, name), 1)
+
+
+def check_plugins(params: Params) -> None:
+    """Check every plug-in's own block too. This imports torch and timm, so only the first stage of the DAG does it."""
+    from models import methods
+
+    for name, recipe in params.methods.items():
+        module = methods.load(name)
+        plugin_config(module.Config, f"methods.{name}.settings", recipe.settings)
+        for kind in ("views", "score_views"):
+            _check_draws(f"methods.{name}.{kind}", getattr(recipe, kind), module.Method.VIEWS)
+    for name, block in params.curate.filters.items():
+        filter_module = importlib.import_module(f"stages.filters.{name}")
+        plugin_config(filter_module.Config, f"curate.filters.{name}", block)
+
+
+def _check_draws(key: str, views: dict[str, View], wanted: dict[str, tuple[int, int]]) -> None:
+    for name in views:
+        _one_of(f"{key}.{name}", name, wanted)
+    for name, (least, most) in wanted.items():
+        count = views[name].count if name in views else 0
+        _within(f"{key}.{name}.count", count, least, most)

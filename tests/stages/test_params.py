@@ -1,0 +1,130 @@
+"""Every mistake in params.yaml or an override is one line that names the key, the value and what is allowed."""
+
+import copy
+import subprocess
+import sys
+
+import pytest
+import yaml
+
+from stages import compose
+from stages.params import ROOT, ParamsError, load, parse
+from stages.params_check import check_plugins
+
+
+@pytest.fixture(scope="module")
+def good():
+    return yaml.safe_load((ROOT / "params.yaml").read_text())
+
+
+def broken(good, key, value):
+    raw = copy.deepcopy(good)
+    node = raw
+    *path, last = key.split(".")
+    for part in path:
+        node = node[part]
+    node[last] = value
+    return raw
+
+
+def test_committed_params_are_what_conf_composes_to(good):
+    assert compose.composed([]) == good, "params.yaml has drifted from conf/; run: winnow compose"
+
+
+@pytest.mark.parametrize(
+    "overrides", [["scale=debug"], ["dataset=digits"], ["experiment=methods"], ["dataset=folder", "dataset.path=x"]]
+)
+def test_every_committed_choice_composes(overrides):
+    check_plugins(parse(compose.composed(overrides)))
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "says"),
+    [
+        ("pretrain.budgt", 1, "pretrain.budgt: not a key; did you mean budget? Allowed"),
+        ("pretrain.budget", "many", "pretrain.budget: Value 'many' of type 'str' could not be converted to Float"),
+        ("pretrain.budget", 0, "pretrain.budget: 0"),
+        (
+            "policies.hard.criterion",
+            "hrad",
+            "policies.hard.criterion: 'hrad' is unknown; allowed: easy, hard, learnability, uniform",
+        ),
+        ("policies.hard.ratio", 1.0, "policies.hard.ratio: 1.0 is out of range; allowed: [0, 1)"),
+        ("policies.hard.sampler", "joint", "policies.hard.sampler: 'joint' is unknown"),
+        ("arms.supervised-hard.policy", "hardest", "arms.supervised-hard.policy: 'hardest' is unknown; allowed: uniform, hard"),
+        ("arms", {}, "arms: empty"),
+        (
+            "dataset.source",
+            "imagenet",
+            "dataset.source: 'imagenet' is unknown; allowed: digits, fashion_mnist, folder, webdataset",
+        ),
+        ("dataset.path", "???", "dataset.path: has no value"),
+        ("dataset.pollution.noise", 1.5, "dataset.pollution.noise: 1.5 is out of range; allowed: [0, 1]"),
+        ("curate.filters", {"blurry": {}}, "curate.filters.blurry: 'blurry' is unknown; allowed: blank"),
+        ("methods.simclr.views.image.scale", [0.5, 2.0], "methods.simclr.views.image.scale: [0.5, 2.0] is out of range"),
+        ("run.precision", "fp8", "run.precision: 'fp8' is unknown; allowed: 32-true, bf16-mixed"),
+        ("carbon.country", "GERMANY", "carbon.country: 'GERMANY' is unknown"),
+        ("semi_supervised.steps", [5], "semi_supervised.steps: 1 values for 2 fractions"),
+        ("reference.methods", ["dinov9"], "reference.methods: 'dinov9' is unknown"),
+        ("linear_probe", 3, "linear_probe"),
+    ],
+)
+def test_a_mistake_is_one_line(good, key, value, says):
+    with pytest.raises(ParamsError) as caught:
+        parse(broken(good, key, value))
+    assert says in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "says"),
+    [
+        ("methods.simclr.settings.temprature", 0.1, "methods.simclr.settings.temprature: not a key; did you mean temperature?"),
+        ("methods.simclr.settings.temperature", -1.0, "methods.simclr.settings: temperature: -1.0 is out of range"),
+        ("methods.simclr.views.image.count", 3, "methods.simclr.views.image.count: 3 is out of range; allowed: [2, 2]"),
+        ("curate.filters.blank.min_sd", 1, "curate.filters.blank.min_sd: not a key; did you mean min_std?"),
+    ],
+)
+def test_a_plugins_own_keys_are_checked_too(good, key, value, says):
+    with pytest.raises(ParamsError, match=says.replace("[", r"\[").replace("?", r"\?")):
+        check_plugins(parse(broken(good, key, value)))
+
+
+@pytest.mark.parametrize(
+    ("override", "says"),
+    [
+        ("scale=debg", "scale=debg"),
+        ("pretrain.budgt=1", "pretrain.budgt"),
+        ("pretrain.budget=abc", "pretrain.budget"),
+        ("=", "="),
+    ],
+)
+def test_a_wrong_override_is_one_line(override, says):
+    with pytest.raises(ParamsError) as caught:
+        compose.composed([override])
+    assert says in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert "file://" not in str(caught.value)
+
+
+def test_a_broken_file_is_one_line(tmp_path):
+    for text in ("a: [1", "- 1\n- 2\n", "\x00"):
+        path = tmp_path / "params.yaml"
+        path.write_text(text)
+        with pytest.raises(ParamsError):
+            load(path)
+    with pytest.raises(ParamsError, match="winnow compose"):
+        load(tmp_path / "absent.yaml")
+
+
+@pytest.mark.parametrize(
+    "stage", ["ingest", "curate", "reference", "pretrain", "linear_probe", "semi_supervised", "detection", "compare"]
+)
+def test_every_stage_exits_with_two(stage, copy_project, tmp_path, good):
+    project = copy_project(tmp_path / "p")
+    (project / "params.yaml").write_text(yaml.safe_dump(broken(good, "pretrain.budgt", 1)))
+    arm = ["--arm", "supervised-hard"] if stage in {"pretrain", "linear_probe", "semi_supervised", "detection"} else []
+    done = subprocess.run([sys.executable, "-m", f"stages.{stage}", *arm], cwd=project, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert done.stderr.strip().splitlines() == [done.stderr.strip()]
+    assert "params.yaml: pretrain.budgt" in done.stderr
