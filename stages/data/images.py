@@ -1,0 +1,208 @@
+"""What an image must be to enter the pool, and the one place where image bytes are judged, converted and decoded.
+
+The rule. The format is read from the bytes, never from a file name. A jpg, png or webp that Pillow opens as 8-bit
+grey or RGB is stored byte for byte. Anything else in `FORMATS` is converted, stored as png, and `converted` says how,
+joined by "+":
+
+    bmp, gif, tiff, ...  another file format            first_frame   animated: all but the first frame is left out
+    16bit                the high byte of every value   cmyk, palette, ycbcr, 1bit   to RGB (1bit: to grey)
+    transparency         composited on white            orientation   the EXIF orientation is applied to the pixels
+
+32-bit integer and float images have no stated range and are refused. So is an image of more than `max_pixels`, by its
+header and before a pixel is decoded. The second picture of an MPO (a stereo or preview pair in a jpg) is ignored, as
+viewers do.
+"""
+
+import io
+import math
+import struct
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from stages.data import uids
+
+# Pillow's own limit warns at 89 million pixels and raises at twice that; `max_pixels` decides here, before decoding.
+Image.MAX_IMAGE_PIXELS = None
+
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "AVIF")
+KEPT = {"JPEG": "jpg", "MPO": "jpg", "PNG": "png", "WEBP": "webp"}
+MAGIC = (b"\xff\xd8\xff", b"\x89PNG", b"RIFF", b"GIF8", b"BM", b"II*\0", b"MM\0*")
+MODES = {"CMYK": "cmyk", "P": "palette", "PA": "palette", "YCbCr": "ycbcr", "1": "1bit"}
+MODES |= {"I;16": "16bit", "I;16B": "16bit", "I;16L": "16bit"}
+ORIENTATION = 0x0112
+EXIF = {"exif", "xmp", "Raw profile type exif", "XML:com.adobe.xmp"}
+HASH_BITS = 256  # of the perceptual hash; stages/filters/near_duplicate.py says why 64 are too few
+LEVELS = np.arange(256, dtype=np.float64)
+
+
+class UnusableImage(Exception):
+    """An image that cannot enter the pool; `reason` is short and stable, fit for a table of counts.
+
+    Reasons: empty, not_an_image, unreadable, truncated, too_many_pixels, unsupported_mode.
+    """
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+@dataclass(frozen=True)
+class StoredImage:
+    """Image bytes as the pool keeps them; `ext` is jpg, png or webp, sizes in pixels, `converted` None if untouched."""
+
+    data: bytes
+    ext: str
+    width: int
+    height: int
+    converted: str | None = None
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A stored image and what the index keeps of it: uid, standard deviation of the grey levels, perceptual hash."""
+
+    stored: StoredImage
+    uid: str
+    std: float
+    phash: bytes
+
+
+def standardise(data: bytes, max_pixels: int) -> StoredImage:
+    """Bring image bytes to what the pool stores, by the rule above.
+
+    Raises:
+        UnusableImage: with its reason; nothing else, whatever the bytes are.
+    """
+    return _standardise(data, max_pixels)[0]
+
+
+def measure(data: bytes, max_pixels: int) -> Measured:
+    """`standardise`, its uid and its `statistics`, decoding the pixels once.
+
+    Raises:
+        UnusableImage: as `standardise`.
+    """
+    stored, image = _standardise(data, max_pixels)
+    try:
+        std, phash = statistics(image)
+    except MemoryError:
+        raise UnusableImage("too_many_pixels") from None
+    return Measured(stored, uids.of(stored.data), std, phash)
+
+
+def decode(data: bytes) -> Image.Image:
+    """The RGB image in bytes that `standardise` gave; OSError for bytes that are no image."""
+    return Image.open(io.BytesIO(data), formats=FORMATS).convert("RGB")
+
+
+def to_png(image: Image.Image) -> bytes:
+    """Encode as png: the same pixels give the same bytes (for one release of Pillow and zlib)."""
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def statistics(image: Image.Image) -> tuple[float, bytes]:
+    """Standard deviation of the grey levels (0 to 127.5), and `imagehash.phash` as `HASH_BITS` / 8 bytes.
+
+    The hash's bits run as in the library's own hex form: row by row, the first bit highest.
+    """
+    import imagehash  # here, because it and scipy would cost every reader of a pool 0.4 s
+
+    grey = image if image.mode == "L" else image.convert("L")
+    bits = imagehash.phash(grey, hash_size=math.isqrt(HASH_BITS)).hash
+    return _spread(grey), np.packbits(bits).tobytes()
+
+
+def _spread(grey: Image.Image) -> float:
+    """The standard deviation, from counts of the levels: exact, and without a float for each pixel of a large image."""
+    counts = np.array(grey.histogram(), np.float64)
+    total = counts.sum()
+    mean = counts @ LEVELS / total
+    return float(np.sqrt(counts @ (LEVELS - mean) ** 2 / total))
+
+
+def _standardise(data: bytes, max_pixels: int) -> tuple[StoredImage, Image.Image]:
+    try:
+        image = _open(data, max_pixels)
+        converted = _differences(image, data)
+        _load(image)
+        converted += ["orientation"] if _orientation(image) != 1 else []  # png may keep its EXIF after the pixels
+        image = _converted(image, converted)
+        kept = KEPT.get(image.format or "")
+        if kept and not converted:
+            return StoredImage(data, kept, *image.size), image
+        return StoredImage(to_png(image), "png", *image.size, "+".join(converted)), image
+    except UnusableImage:
+        raise
+    except MemoryError:
+        raise UnusableImage("too_many_pixels") from None
+    except Exception:  # decoders meet hostile bytes here, and raise anything from struct.error to RecursionError
+        raise UnusableImage("unreadable") from None
+
+
+def _open(data: bytes, max_pixels: int) -> Image.Image:
+    """Read the header only."""
+    if not data:
+        raise UnusableImage("empty")
+    if data[:4] == b"RIFF" and len(data) >= 12 and struct.unpack("<I", data[4:8])[0] + 8 > len(data):
+        raise UnusableImage("truncated")
+    try:
+        image = Image.open(io.BytesIO(data), formats=FORMATS)
+    except UnidentifiedImageError:
+        raise UnusableImage("unreadable" if data.startswith(MAGIC) else "not_an_image") from None
+    if image.width * image.height > max_pixels:
+        raise UnusableImage("too_many_pixels")
+    return image
+
+
+def _load(image: Image.Image) -> None:
+    try:
+        image.load()
+    except (OSError, SyntaxError, EOFError) as error:
+        cut = isinstance(error, EOFError) or "truncated" in str(error).lower()
+        raise UnusableImage("truncated" if cut else "unreadable") from None
+
+
+def _differences(image: Image.Image, data: bytes) -> list[str]:
+    """How an image just opened differs from what is stored byte for byte; `_converted` mends each."""
+    kinds = [] if image.format in KEPT else [str(image.format).lower()]
+    if getattr(image, "is_animated", False) and image.format != "MPO":
+        kinds.append("first_frame")
+    if image.mode in MODES:
+        kinds.append(MODES[image.mode])
+    elif image.format == "PNG" and data[24] == 16:  # IHDR's bit depth, which Pillow does not tell of colour
+        kinds.append("16bit")
+    if "transparency" in image.info or image.mode in ("LA", "La", "RGBA", "RGBa", "PA"):
+        kinds.append("transparency")
+    return kinds
+
+
+def _orientation(image: Image.Image) -> int:
+    if image.format == "TIFF" or not EXIF.intersection(image.info):  # Pillow turns a TIFF itself while loading
+        return 1
+    try:
+        value: Any = image.getexif().get(ORIENTATION, 1)
+    except Exception:  # a broken EXIF block says nothing about the picture
+        return 1
+    return value if value in range(1, 9) else 1
+
+
+def _converted(image: Image.Image, kinds: list[str]) -> Image.Image:
+    """8-bit grey or RGB, upright; the same object where nothing differs."""
+    if "orientation" in kinds:
+        image = ImageOps.exif_transpose(image)
+    if image.mode.startswith("I;16"):
+        high = np.asarray(image).astype(np.uint16) >> 8
+        image = Image.fromarray(high.astype(np.uint8))
+    if "transparency" in kinds:
+        image = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
+    if image.mode in ("L", "RGB"):
+        return image
+    if image.mode not in MODES:
+        raise UnusableImage("unsupported_mode")
+    return image.convert("L" if image.mode == "1" else "RGB")

@@ -1,0 +1,142 @@
+"""Dirt for curation to find: untrusted training examples polluted in a documented, seeded, recorded way.
+
+What happens to an example is decided by a keyed hash of (seed, kind, key) alone, so it needs no list of all examples
+and does not depend on their order. The fractions are of all untrusted training examples; the caller hands over no
+trusted and no test example. Kinds, by the name that dirt.parquet gives them:
+
+    noise, permuted, blank    the image is replaced: even noise; its own pixels in random order; one random grey level
+    wrong_label               the label moves to another class, evenly, and a template caption with it; a free caption
+                              is replaced by that of an example seen shortly before
+    exact_duplicate           one more example with the same bytes, key KEY-copy
+    near_duplicate            one more example, key KEY-near: moved by one or two pixels, brighter or darker, encoded
+                              as jpg of quality 80, or its edge cut off and the rest stretched
+
+Overlaps: an example has one kind of dirt at most. Junk (noise, permuted, blank) is drawn first and keeps its label;
+wrong_label is drawn from the rest; copies are made of examples that stayed clean, and carry their label and caption.
+Each draw is scaled so that the share of all untrusted examples is what the params say, up to what the earlier kinds
+left over.
+"""
+
+import dataclasses
+import io
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from PIL import Image, ImageEnhance
+
+from stages.data import uids
+from stages.data.images import to_png
+from stages.params import Pollution
+from stages.sources import Example
+
+JUNK = ("noise", "permuted", "blank")
+JPEG_QUALITY = 80
+
+
+def trusted(key: str, fraction: float, seed: int) -> bool:
+    """Whether a training example is set aside as trusted, before any dirt; `fraction` of all keys are."""
+    return uids.fraction(seed, "trusted", key) < fraction
+
+
+def pollute(
+    example: Example,
+    pollution: Pollution,
+    classes: Sequence[str],
+    seed: int,
+    captions: Sequence[str] = (),
+    other: str | None = None,
+) -> list[tuple[Example, str | None]]:
+    """The example as it enters the pool, then its copies, each with its dirt (None for clean).
+
+    `example.image` must be standardised bytes. `captions` holds one template caption a class, and is empty where
+    captions are free; `other` is a free caption of another example.
+    """
+    kind = _junk(example.key, pollution, seed)
+    if kind:
+        return [(_with_image(example, kind, seed), kind)]
+    junk = sum(getattr(pollution, name) for name in JUNK)
+    if _drawn(example.key, "wrong_label", seed, pollution.wrong_label, 1 - junk):
+        wrong = _mislabelled(example, len(classes), seed, captions, other)
+        return [(wrong, None if wrong == example else "wrong_label")]
+    result: list[tuple[Example, str | None]] = [(example, None)]
+    left = 1 - junk - pollution.wrong_label
+    if _drawn(example.key, "exact_duplicate", seed, pollution.exact_duplicate, left):
+        result.append((dataclasses.replace(example, key=f"{example.key}-copy"), "exact_duplicate"))
+    if _drawn(example.key, "near_duplicate", seed, pollution.near_duplicate, left):
+        copy = dataclasses.replace(example, key=f"{example.key}-near")
+        result.append((_with_image(copy, "near_duplicate", seed), "near_duplicate"))
+    return result
+
+
+def _junk(key: str, pollution: Pollution, seed: int) -> str | None:
+    draw = uids.fraction(seed, "junk", key)
+    for kind in JUNK:
+        draw -= getattr(pollution, kind)
+        if draw < 0:
+            return kind
+    return None
+
+
+def _drawn(key: str, kind: str, seed: int, share: float, left: float) -> bool:
+    """True for `share` of all examples, when only the fraction `left` of them is asked."""
+    return uids.fraction(seed, kind, key) * max(left, 0.0) < share
+
+
+def _mislabelled(example: Example, count: int, seed: int, captions: Sequence[str], other: str | None) -> Example:
+    """Another label and caption; the same example where it has neither to move."""
+    label, caption = example.label, example.caption
+    if label is not None and count > 1:
+        step = 1 + int(uids.fraction(seed, "other_class", example.key) * (count - 1))
+        label = (label + step) % count
+        caption = captions[label] if captions else caption
+    if not captions and caption is not None and other is not None:
+        caption = other
+    return dataclasses.replace(example, label=label, caption=caption)
+
+
+def _with_image(example: Example, kind: str, seed: int) -> Example:
+    """Replace the image by what `kind` makes of it."""
+    draw = np.random.default_rng(int(uids.fraction(seed, kind, "pixels", example.key) * 2**53))
+    pixels = np.asarray(Image.open(io.BytesIO(example.image)))
+    if kind == "near_duplicate":
+        return dataclasses.replace(example, image=NEAR[draw.integers(len(NEAR))](pixels, draw))
+    if kind == "noise":
+        made = draw.integers(0, 256, pixels.shape, dtype=np.uint8)
+    elif kind == "permuted":
+        flat = pixels.reshape(pixels.shape[0] * pixels.shape[1], -1)
+        made = draw.permutation(flat).reshape(pixels.shape)
+    else:
+        made = np.full(pixels.shape, draw.integers(256), np.uint8)
+    return dataclasses.replace(example, image=to_png(Image.fromarray(made)))
+
+
+def _moved(pixels: np.ndarray, draw: np.random.Generator) -> bytes:
+    distance = int(draw.integers(1, 3))
+    axis, forward = int(draw.integers(2)), bool(draw.integers(2))
+    edges = [(0, 0)] * pixels.ndim
+    edges[axis] = (distance, 0) if forward else (0, distance)
+    padded = np.pad(pixels, edges, mode="edge")
+    start = 0 if forward else distance
+    return to_png(Image.fromarray(padded.take(np.arange(start, start + pixels.shape[axis]), axis)))
+
+
+def _brightened(pixels: np.ndarray, draw: np.random.Generator) -> bytes:
+    factor = 1 + draw.uniform(0.05, 0.15) * draw.choice((-1, 1))
+    return to_png(ImageEnhance.Brightness(Image.fromarray(pixels)).enhance(factor))
+
+
+def _jpeg(pixels: np.ndarray, draw: np.random.Generator) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "JPEG", quality=JPEG_QUALITY)
+    return buffer.getvalue()
+
+
+def _cropped(pixels: np.ndarray, draw: np.random.Generator) -> bytes:
+    image = Image.fromarray(pixels)
+    edge = max(1, round(min(image.size) / 28))
+    left, top = (min(edge, (side - 1) // 2) for side in image.size)
+    box = (left, top, image.width - left, image.height - top)
+    return to_png(image.resize(image.size, Image.Resampling.BICUBIC, box))
+
+
+NEAR: tuple[Callable[[np.ndarray, np.random.Generator], bytes], ...] = (_moved, _brightened, _jpeg, _cropped)

@@ -1,0 +1,140 @@
+"""Your own images in class folders: PATH/CLASS/*, or PATH/train/CLASS/* with PATH/test/CLASS/* (`val` counts as test).
+
+From: the folder `dataset.path`; licence and checksum are its owner's (every stored image has its uid, a SHA-256).
+Classes are the folders' names, sorted; files may lie deeper inside a class folder. A file beside the class folders
+has no label. Every file is yielded, whatever it is called: what is no image is dropped and counted by ingest.
+Captions: "a photo of CLASS". Without train/test folders, about 10 % of the files, chosen by a hash of the key, are
+the test split: the same on every machine, and unchanged for the others when files are added. Keys are paths relative
+to PATH. The order is fixed: the first file of each class by name, then the second of each, ..., so that a limit keeps
+classes even.
+"""
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from stages.data import uids
+from stages.params import Dataset, ParamsError
+from stages.sources import Example
+from stages.sources._lost import Lost
+
+SPLITS = {"train": "train", "test": "test", "val": "test"}
+TEST_FRACTION = 0.1
+
+
+@dataclass(frozen=True)
+class _File:
+    path: Path
+    key: str
+    split: str
+    group: str | None  # the class
+
+
+def classes(config: Dataset) -> list[str]:
+    """The class folders' names, sorted."""
+    root = _root(config)
+    return sorted({_text(folder.name) for top, _ in _tops(root) for folder in _entries(top) if folder.is_dir()})
+
+
+def captions(config: Dataset) -> list[str]:
+    """The caption that each class's images have."""
+    return [_caption(name) for name in classes(config)]
+
+
+def read(config: Dataset) -> Iterator[Example]:
+    """Yield every file below `dataset.path`; one that cannot be opened comes as `Lost`.
+
+    Raises:
+        ParamsError: when the folder is missing or empty, or mixes train/test with other folders.
+    """
+    names = {name: label for label, name in enumerate(classes(config))}
+    files = _files(_root(config))
+    if not files:
+        raise ParamsError(f"dataset.path: {config.path!r} holds no file; give a folder of class folders")
+    for file in files:
+        label = None if file.group is None else names[file.group]
+        caption = None if file.group is None else _caption(file.group)
+        try:
+            yield Example(file.key, file.path.read_bytes(), file.split, label, caption)
+        except OSError as error:
+            yield Lost(file.key, b"", file.split, label, caption, reason=f"unreadable_file_{type(error).__name__}")
+
+
+def _root(config: Dataset) -> Path:
+    if not config.path:
+        raise ParamsError("dataset.path: null; the folder source needs a folder of class folders")
+    root = Path(config.path).expanduser()
+    if not root.is_dir():
+        raise ParamsError(f"dataset.path: {config.path!r} is no folder; give a folder of class folders")
+    return root
+
+
+def _tops(root: Path) -> list[tuple[Path, str | None]]:
+    """The folders that hold class folders, each with its split; None where the hash decides."""
+    folders = [entry for entry in _entries(root) if entry.is_dir()]
+    given = [folder for folder in folders if folder.name in SPLITS]
+    if "train" not in [folder.name for folder in given]:
+        return [(root, None)]
+    other = sorted(_text(folder.name) for folder in folders if folder not in given)
+    if other:
+        raise ParamsError(f"dataset.path: {root} has {other[0]!r} beside 'train'; allowed there: {', '.join(SPLITS)}")
+    return [(folder, SPLITS[folder.name]) for folder in given]
+
+
+def _files(root: Path) -> list[_File]:
+    """All files; the n-th of each class of each split before any (n + 1)-th."""
+    found = [
+        (number, _file(root, path, split, group))
+        for split, group, paths in _groups(root)
+        for number, path in enumerate(paths)
+    ]
+    return [file for _, file in sorted(found, key=lambda item: (item[0], item[1].key))]
+
+
+def _groups(root: Path) -> Iterator[tuple[str | None, str | None, list[Path]]]:
+    """(split, class, files): the files of one class folder, or those beside the class folders."""
+    tops = _tops(root)
+    if tops[0][0] != root:
+        yield None, None, _loose(root)
+    for top, split in tops:
+        yield split, None, _loose(top)
+        for folder in _entries(top):
+            if folder.is_dir():
+                yield split, _text(folder.name), _walk(folder)
+
+
+def _file(root: Path, path: Path, split: str | None, group: str | None) -> _File:
+    key = _text(path.relative_to(root).as_posix())
+    hashed = "test" if uids.fraction("split", key) < TEST_FRACTION else "train"
+    return _File(path, key, split or hashed, group)
+
+
+def _entries(folder: Path) -> list[Path]:
+    return sorted(folder.iterdir())
+
+
+def _loose(folder: Path) -> list[Path]:
+    return [entry for entry in _entries(folder) if not entry.is_dir()]
+
+
+def _walk(folder: Path) -> list[Path]:
+    """Every file below a folder, sorted; links to folders are followed, each folder once."""
+    found, seen = [], set()
+    for place, folders, names in os.walk(folder, followlinks=True):
+        real = os.path.realpath(place)
+        if real in seen:
+            folders.clear()
+            continue
+        seen.add(real)
+        found += [Path(place, name) for name in names]
+    return sorted(found)
+
+
+def _caption(name: str) -> str:
+    return f"a photo of {name.replace('_', ' ')}"
+
+
+def _text(name: str) -> str:
+    """A file's name as text that every table can hold, whatever its bytes are."""
+    return os.fsencode(name).decode("utf-8", "backslashreplace")
