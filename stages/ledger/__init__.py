@@ -1,0 +1,1 @@
+"""What each stage cost, and MLflow as a view of it."""

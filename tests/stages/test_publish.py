@@ -1,0 +1,103 @@
+"""MLflow as a view: real SQLite tracking, live and late, restored and unreachable."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+from mlflow import MlflowClient
+
+pytestmark = pytest.mark.slow
+
+
+def run(project, *command, **env):
+    environment = {**os.environ, "MLFLOW_DISABLE_TELEMETRY": "true", "WINNOW_TRACKING": "on", **env}
+    return subprocess.run([sys.executable, "-m", *command], cwd=project, env=environment, capture_output=True, text=True)
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory, copy_project):
+    folder = copy_project(tmp_path_factory.mktemp("publish") / "p", "dataset=digits", "scale=debug")
+    done = run(folder, "stages.ingest", WINNOW_EXECUTION="one")
+    assert done.returncode == 0, done.stderr
+    assert "warning" not in done.stdout
+    return folder
+
+
+def runs(project):
+    client = MlflowClient(f"sqlite:///{project}/mlflow.db")
+    experiment = client.get_experiment_by_name("winnow").experiment_id
+    return client, client.search_runs([experiment], max_results=1000)
+
+
+def test_a_stage_has_its_run_under_one_parent(project):
+    client, found = runs(project)
+    (parent,) = [r for r in found if r.data.tags["winnow.kind"] == "pipeline" and r.data.tags["winnow.execution"] == "one"]
+    (child,) = [r for r in found if r.data.tags.get("dvc.stage") == "ingest" and r.data.tags["winnow.execution"] == "one"]
+    assert child.data.tags["mlflow.parentRunId"] == parent.info.run_id
+    assert child.info.status == parent.info.status == "FINISHED"
+    metrics = json.loads((project / "data/pool/metrics.json").read_text())
+    cost = json.loads((project / "data/pool/cost.json").read_text())
+    assert child.data.metrics["result/found"] == metrics["found"]
+    assert child.data.metrics["cost/kwh"] == pytest.approx(cost["kwh"])
+    assert child.data.metrics["cost/flops_total"] == 0
+    names = {a.path for a in client.list_artifacts(child.info.run_id)}
+    assert {"metrics.json", "cost.json", "files.json"} <= names
+
+
+def test_publishing_again_changes_nothing(project):
+    before = len(runs(project)[1])
+    assert "published 0 stages" in run(project, "stages.cli", "publish").stdout
+    assert len(runs(project)[1]) == before
+
+
+def test_a_stage_restored_from_dvcs_cache_still_has_its_run(project):
+    done = run(project, "stages.cli", "publish", WINNOW_EXECUTION="two")
+    assert "published 1 stages" in done.stdout
+    _, found = runs(project)
+    (child,) = [r for r in found if r.data.tags["winnow.execution"] == "two" and r.data.tags["winnow.kind"] == "stage"]
+    assert child.data.tags["winnow.restored"] == "true"
+
+
+def test_mlflow_out_of_reach_is_one_warning_and_can_be_made_up_for(project):
+    nowhere = "http://127.0.0.1:9"  # the discard port: nothing listens
+    done = run(project, "stages.curate", WINNOW_EXECUTION="three", MLFLOW_TRACKING_URI=nowhere)
+    assert done.returncode == 0
+    assert [line for line in done.stdout.splitlines() if "warning" in line] == [
+        line for line in done.stdout.splitlines() if "curate is not in MLflow" in line and "winnow publish" in line
+    ]
+    assert done.stdout.count("warning") == 1
+    assert (project / "data/versions/pool/uids.npy").exists()
+    late = run(project, "stages.cli", "publish")
+    assert "published 1 stages" in late.stdout
+    _, found = runs(project)
+    (child,) = [r for r in found if r.data.tags.get("dvc.stage") == "curate"]
+    assert child.data.tags["winnow.execution"] == "three"
+    assert child.data.tags["winnow.late"] == "true"
+
+
+def test_publish_without_a_server_says_so_in_one_line(project):
+    done = run(project, "stages.cli", "publish", MLFLOW_TRACKING_URI="http://127.0.0.1:9")
+    assert done.returncode == 1
+    assert len(done.stderr.strip().splitlines()) == 1
+    assert "nothing is lost" in done.stderr
+
+
+def test_a_killed_stage_is_marked_and_leaves_no_half_written_out(project):
+    environment = {**os.environ, "WINNOW_TRACKING": "on", "WINNOW_EXECUTION": "four"}
+    child = subprocess.Popen([sys.executable, "-m", "stages.reference"], cwd=project, env=environment, stdout=subprocess.DEVNULL)
+    client, state = MlflowClient(f"sqlite:///{project}/mlflow.db"), []
+    deadline = time.monotonic() + 90
+    while not state and time.monotonic() < deadline:
+        time.sleep(0.5)
+        state = [r for r in runs(project)[1] if r.data.tags.get("dvc.stage") == "reference"]
+    child.send_signal(signal.SIGKILL)
+    child.wait()
+    deadline = time.monotonic() + 60
+    while client.get_run(state[0].info.run_id).info.status == "RUNNING" and time.monotonic() < deadline:
+        time.sleep(0.5)
+    assert client.get_run(state[0].info.run_id).info.status == "KILLED"
+    assert not (project / "results/reference/models").exists()
