@@ -71,9 +71,7 @@ def row(name: str) -> str:
 
 
 def machine() -> str:
-    cpus = [
-        line.split(":")[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line
-    ]
+    cpus = [line.split(":")[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line]
     versions = f"torch {torch.__version__}, timm {timm.__version__}, torchvision {torchvision.__version__}"
     return f"{cpus[0] if cpus else 'unknown CPU'}, {os.cpu_count()} cores, {versions}"
 

@@ -261,9 +261,7 @@ def conv_as_products(x, weight, groups, transposed, **geometry):
             size = (x.shape[-1] - 1) * stride - 2 * padding + dilation * (kernel - 1) + 1
             outputs.append(F.fold(filters.flatten(1).T @ part.flatten(2), (size, size), kernel, **geometry))
         else:
-            size = (x.shape[-1] + 2 * geometry["padding"] - geometry["dilation"] * (kernel - 1) - 1) // geometry[
-                "stride"
-            ]
+            size = (x.shape[-1] + 2 * geometry["padding"] - geometry["dilation"] * (kernel - 1) - 1) // geometry["stride"]
             columns = filters.flatten(1) @ F.unfold(part, kernel, **geometry)
             outputs.append(columns.unflatten(-1, (size + 1, size + 1)))
     return torch.cat(outputs, 1)
@@ -317,9 +315,7 @@ class SmallConv(nn.Sequential):
 
 
 def small_vit():
-    return VisionTransformer(
-        img_size=32, patch_size=8, embed_dim=24, depth=2, num_heads=3, num_classes=0, drop_path_rate=0.1
-    )
+    return VisionTransformer(img_size=32, patch_size=8, embed_dim=24, depth=2, num_heads=3, num_classes=0, drop_path_rate=0.1)
 
 
 @pytest.mark.parametrize("build", [SmallConv, small_vit])

@@ -1,0 +1,1 @@
+"""One file per score: `score(learner_loss, reference_loss) -> Tensor`."""

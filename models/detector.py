@@ -1,0 +1,130 @@
+"""Mask R-CNN with a feature pyramid on a timm encoder whose weights are used as they are: scenes in, boxes, classes, masks out.
+
+Heads, matching, sampling and losses are torchvision's (He et al., Mask R-CNN, arXiv 1703.06870; Lin et al., FPN, arXiv 1612.03144),
+cut down for small canvases and a CPU: a pyramid and heads of 64 channels, anchors of 2.5 and 3.5 times each level's stride, and
+few proposals (`PROPOSALS`), which is what makes a step of torchvision's own model cost seconds.
+
+The pyramid has a map at each of `STRIDES` pixels. From a convolutional encoder it takes the encoder's own map of that stride.
+From an encoder whose maps all have one stride (a plain ViT) it takes maps at evenly spaced depths, the deepest for the coarsest
+level, resized: bilinear up, area average down. That is the pyramid of Li et al., arXiv 2111.11429, with resizing for the
+transposed convolutions and the usual top-down FPN behind it; it is simpler than ViTDet's (arXiv 2203.16527), not the same.
+"""
+
+import math
+from collections import OrderedDict
+from typing import Any
+
+import torch.nn.functional as F
+from timm.layers import freeze_batch_norm_2d
+from torch import Tensor, nn
+from torchvision.models.detection import MaskRCNN
+from torchvision.models.detection.anchor_utils import AnchorGenerator
+from torchvision.models.detection.faster_rcnn import FastRCNNPredictor, TwoMLPHead
+from torchvision.models.detection.mask_rcnn import MaskRCNNHeads, MaskRCNNPredictor
+from torchvision.ops import FeaturePyramidNetwork, MultiScaleRoIAlign
+
+STRIDES = (4, 8, 16, 32)
+WIDTH = 64
+HIDDEN = 256
+PROPOSALS: dict[str, int] = {
+    "rpn_pre_nms_top_n_train": 200,
+    "rpn_pre_nms_top_n_test": 200,
+    "rpn_post_nms_top_n_train": 100,
+    "rpn_post_nms_top_n_test": 100,
+    "rpn_batch_size_per_image": 64,
+    "box_batch_size_per_image": 32,
+    "box_detections_per_img": 20,
+}
+
+
+class Pyramid(nn.Module):
+    """An encoder and a feature pyramid over its intermediate maps.
+
+    Raises:
+        ValueError: if the encoder gives no intermediate maps, or has none of one of `strides`.
+    """
+
+    def __init__(self, encoder: nn.Module, strides: tuple[int, ...] = STRIDES, width: int = WIDTH) -> None:
+        super().__init__()
+        self.encoder, self.strides, self.out_channels = encoder, strides, width
+        maps = _maps(encoder)
+        self.indices = _chosen([reduction for _, reduction in maps], strides)
+        self.pyramid = FeaturePyramidNetwork([maps[index][0] for index in self.indices], width)
+
+    def forward(self, images: Tensor) -> dict[str, Tensor]:
+        """(B, 3, H, W) -> a map (B, width, H / stride, W / stride) for each stride, under the stride's name."""
+        maps = self.encoder.forward_intermediates(images, indices=self.indices, intermediates_only=True)  # type: ignore[operator]
+        sizes = [(images.shape[-2] // stride, images.shape[-1] // stride) for stride in self.strides]
+        named = zip(map(str, self.strides), map(_resize, maps, sizes), strict=True)
+        found: dict[str, Tensor] = self.pyramid(OrderedDict(named))
+        return found
+
+
+def detector(encoder: nn.Module, classes: int, canvas: int, mean: float = 0.5, std: float = 0.5) -> MaskRCNN:
+    """A Mask R-CNN that trains the whole encoder; new layers are initialised from torch's current RNG.
+
+    The encoder's BatchNorm layers are fixed, statistics and scale, as pretraining left them: batches of 4 are too few
+    for new statistics. Everything else in it trains.
+
+    Call it with a list of float images (3, canvas, canvas) in [0, 1]; in train mode also with a list of targets `boxes`
+    (k, 4) as x1 y1 x2 y2 in pixels, `labels` (k,) in 1..classes and `masks` uint8 (k, canvas, canvas), which gives a dict of
+    losses. In eval mode each image gives `boxes` (m, 4), `labels` (m,), `scores` (m,) and `masks` (m, 1, canvas, canvas) in [0, 1].
+
+    Args:
+        encoder: a timm encoder for inputs with this mean and std; it becomes part of the detector.
+
+    Raises:
+        ValueError: if the encoder cannot feed a pyramid.
+    """
+    pyramid = Pyramid(freeze_batch_norm_2d(encoder))
+    levels = [str(stride) for stride in STRIDES]
+    anchors = AnchorGenerator(tuple((2.5 * s, 3.5 * s) for s in STRIDES), ((0.5, 1.0, 2.0),) * len(STRIDES))
+    return MaskRCNN(
+        pyramid,
+        min_size=canvas,
+        max_size=canvas,
+        image_mean=[mean] * 3,
+        image_std=[std] * 3,
+        size_divisible=_divisor(encoder),
+        rpn_anchor_generator=anchors,
+        box_roi_pool=MultiScaleRoIAlign(levels, 7, 2),
+        box_head=TwoMLPHead(WIDTH * 7 * 7, HIDDEN),
+        box_predictor=FastRCNNPredictor(HIDDEN, classes + 1),
+        mask_roi_pool=MultiScaleRoIAlign(levels, 14, 2),
+        mask_head=MaskRCNNHeads(WIDTH, (WIDTH, WIDTH), 1),
+        mask_predictor=MaskRCNNPredictor(WIDTH, WIDTH, classes + 1),
+        **PROPOSALS,
+    )
+
+
+def _maps(encoder: nn.Module) -> list[tuple[int, int]]:
+    """Channels and stride of each intermediate map, shallow to deep."""
+    info: Any = getattr(encoder, "feature_info", None)
+    if not hasattr(encoder, "forward_intermediates") or not isinstance(info, list):
+        raise ValueError(f"backbones: {type(encoder).__name__} gives no intermediate maps; detection needs another backbone")
+    return [(int(part["num_chs"]), int(part["reduction"])) for part in info]
+
+
+def _chosen(reductions: list[int], strides: tuple[int, ...]) -> list[int]:
+    """Which map feeds which stride: the deepest of that stride, or evenly spaced ones where all have one stride."""
+    if len(set(reductions)) == 1:
+        return [len(reductions) * (i + 1) // len(strides) - 1 for i in range(len(strides))]
+    last = {reduction: index for index, reduction in enumerate(reductions)}
+    missing = [stride for stride in strides if stride not in last]
+    if missing:
+        raise ValueError(f"backbones: maps of strides {sorted(last)} px, detection needs {list(strides)}; take another backbone")
+    return [last[stride] for stride in strides]
+
+
+def _resize(features: Tensor, size: tuple[int, int]) -> Tensor:
+    if features.shape[-2:] == size:
+        return features
+    if features.shape[-1] > size[-1]:
+        return F.adaptive_avg_pool2d(features, size)
+    return F.interpolate(features, size=size, mode="bilinear", align_corners=False)
+
+
+def _divisor(encoder: nn.Module) -> int:
+    """What the sides of the padded canvas must be a multiple of: the coarsest stride, and a ViT's patch."""
+    patch = getattr(getattr(encoder, "patch_embed", None), "patch_size", (1, 1))
+    return math.lcm(max(STRIDES), *patch)

@@ -1,0 +1,34 @@
+"""Supervised: cross-entropy of a linear classifier on the encoder's features."""
+
+from dataclasses import dataclass
+
+import torch.nn.functional as F
+from torch import nn
+
+from models.encoders import width
+from models.methods import Batch, Losses, Objective
+
+
+@dataclass
+class Config:
+    label_smoothing: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.label_smoothing < 1:
+            raise ValueError(f"label_smoothing: {self.label_smoothing} is out of range; allowed: [0, 1)")
+
+
+class Method(Objective):
+    """Loss (B,): -log p(label), with label smoothing in training only, so that scores stay comparable."""
+
+    NEEDS = frozenset({"labels"})
+
+    def __init__(self, encoder: nn.Module, config: Config, classes: int) -> None:
+        super().__init__()
+        self.encoder, self.config = encoder, config
+        self.head = nn.Linear(width(encoder), classes)
+
+    def forward(self, batch: Batch) -> Losses:
+        logits = self.head(self.encoder(batch.views["image"][0]))
+        smoothing = self.config.label_smoothing if self.training else 0.0
+        return Losses(F.cross_entropy(logits, batch.labels, reduction="none", label_smoothing=smoothing))

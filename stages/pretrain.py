@@ -1,0 +1,164 @@
+"""pretrain@ARM: pretrain one learner under one policy until its FLOP budget is spent.
+
+Charged to the budget: the arm's share of the reference (if its criterion uses one), scoring, and training. Readings on the val
+split and downstream tasks are recorded, and not charged: every arm pays the same for them.
+"""
+
+import json
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor
+
+from models.flops import count
+from models.methods import Objective
+from stages.data import uids as uid_files
+from stages.data.pool import Pool
+from stages.params import ROOT, Arm
+from stages.stage import Stage, main
+from stages.training.build import build, open_for
+from stages.training.checkpoint import Checkpoint, key
+from stages.training.device import launch
+from stages.training.examples import Examples
+from stages.training.features import features, knn_top1, open_split
+from stages.training.loop import Loop, State
+from stages.training.selection import Selector, criterion
+from stages.training.spend import StepFlops, step_flops, steps_within
+from stages.training.weights import save_encoder
+
+BANK = 2000  # labelled examples that the kNN readings along the way look at
+
+
+def pretrain(stage: Stage) -> None:
+    """Train the arm's learner; write its encoder, trace and curve."""
+    params, arm = stage.params, _arm(stage)
+    recipe, policy = params.methods[arm.method], params.policies[arm.policy]
+    pool = Pool.open(ROOT / "data/pool")
+    data = open_for(params, arm.method, arm.backbone, pool, uid_files.load(ROOT / "data/versions/pool/uids.npy"))
+    fabric, seed = launch(params.run), 1_000_003 * params.seed + arm.seed
+    objective = build(params, arm.method, arm.backbone, data.classes, seed)
+    share, reference_loss = _reference(stage, arm, data)
+    step = step_flops(objective, recipe, policy, data)
+    steps = steps_within(params.pretrain.budget, share, step)
+    selector = Selector(policy, recipe, data, reference_loss, seed)
+    loop = Loop(fabric, objective, data, recipe, selector, steps, seed)
+    readings = Readings(stage, fabric, pool, objective, share, step, steps)
+    checkpoint = Checkpoint(_key(stage, arm), params.run.checkpoint_seconds)
+    state = loop.run(readings.watch, lambda s: stage.track(s, description=stage.address), checkpoint)
+    save_encoder(stage.work, objective.exported(), params.backbones[arm.backbone])
+    _write_trace(stage, data, state)
+    _record(stage, state, share, step, len(data))
+    checkpoint.remove()
+
+
+def _arm(stage: Stage) -> Arm:
+    if stage.arm is None:
+        raise ValueError(f"{stage.name}: --arm is missing; allowed: {', '.join(stage.params.arms)}")
+    return stage.params.arms[stage.arm]
+
+
+def _reference(stage: Stage, arm: Arm, data: Examples) -> tuple[int, Tensor | None]:
+    """The arm's share of the reference's FLOPs, and the reference's loss for each example (n,), where the policy uses it."""
+    if "reference" not in criterion(stage.params.policies[arm.policy]).NEEDS:
+        return 0, None
+    folder = ROOT / "results/reference/models" / arm.method
+    summary = json.loads((folder / "reference.json").read_text())
+    if not summary["trained"]:
+        raise ValueError(f"reference.methods: {arm.method} is missing, and policy {arm.policy} needs its reference; add it")
+    table = pq.read_table(folder / "losses.parquet")
+    if table["uid"].to_pylist() != data.uids:
+        raise ValueError("results/reference: made for another version of the pool; run: dvc repro reference")
+    share = int(stage.params.pretrain.reference_share * (summary["train_flops"] + summary["score_flops"]))
+    return share, torch.from_numpy(table["loss"].to_numpy().astype(np.float32))
+
+
+class Readings:
+    """curve.csv: at evenly spaced steps, FLOPs spent, mean training loss since the last reading, and kNN top-1 on val."""
+
+    COLUMNS = ("step", "flops", "examples_seen", "loss", "val_top1")
+
+    def __init__(self, stage: Stage, fabric: Fabric, pool: Pool, objective: Objective, share: int, step: StepFlops, steps: int) -> None:
+        self.stage, self.fabric, self.objective = stage, fabric, objective
+        self.share, self.step = share, step
+        readings = min(stage.params.pretrain.evaluations, steps)
+        self.due = {round((i + 1) * steps / readings) for i in range(readings)}
+        size = stage.params.backbones[_arm(stage).backbone].image_size
+        run = stage.params.run
+        self.bank, self.val = open_split(pool, "probe", size, run, BANK), open_split(pool, "val", size, run)
+        images = len(self.bank) + len(self.val)
+        stage.flops["evaluate"] = readings * images * count(objective.exported(), (3, size, size)).forward
+
+    def watch(self, state: State) -> None:
+        if state.step not in self.due:
+            return
+        rows = state.watched.setdefault("curve", [])
+        seen = sum(len(losses) for losses in state.trace["train_loss"])
+        since = torch.cat(state.trace["train_loss"])[int(rows[-1]["examples_seen"]) if rows else 0 :]
+        rows.append(
+            {
+                "step": state.step,
+                "flops": self.share + state.step * self.step.total,
+                "examples_seen": seen,
+                "loss": round(float(since.mean()), 6),
+                "val_top1": round(self._val_top1(), 6),
+            }
+        )
+        lines = [",".join(self.COLUMNS), *(",".join(str(row[name]) for name in self.COLUMNS) for row in rows)]
+        (self.stage.work / "curve.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+    def _val_top1(self) -> float:
+        encoder = self.objective.exported()
+        bank, val = features(encoder, self.bank, self.fabric), features(encoder, self.val, self.fabric)
+        return knn_top1(bank, self.bank.labels, val, self.val.labels)
+
+
+def _write_trace(stage: Stage, data: Examples, state: State) -> None:
+    """trace.parquet: one row for each example trained on, in order; losses and scores are NaN where the policy has none."""
+    indices = state.column("index").numpy()
+    columns: dict[str, Any] = {"step": pa.array(state.column("step").numpy(), pa.int32())}
+    columns["uid"] = pa.array(data.uids).take(pa.array(indices)).dictionary_encode()
+    for name in ("learner_loss", "reference_loss", "score", "train_loss"):
+        columns[name] = pa.array(state.column(name).numpy(), pa.float32())
+    pq.write_table(pa.table(columns), stage.work / "trace.parquet", compression="zstd")
+
+
+def _record(stage: Stage, state: State, share: int, step: StepFlops, available: int) -> None:
+    stage.flops["score"], stage.flops["train"] = state.step * step.score, state.step * step.train
+    total = share + state.step * step.total
+    indices = state.column("index")
+    stage.metrics.update(
+        steps=state.step,
+        examples_seen=len(indices),
+        distinct_examples=len(torch.unique(indices)),
+        available_examples=available,
+        budget=stage.params.pretrain.budget,
+        stopped_by="budget",
+        flops={"reference": share, "score": stage.flops["score"], "train": stage.flops["train"], "total": total},
+        loss=state.watched["curve"][-1]["loss"],
+        val_top1=state.watched["curve"][-1]["val_top1"],
+    )
+
+
+def _key(stage: Stage, arm: Arm) -> str:
+    params = stage.params
+    settings = {
+        "stage": stage.address,
+        "seed": params.seed,
+        "run": params.run,
+        "pretrain": params.pretrain,
+        "arm": arm,
+        "policy": params.policies[arm.policy],
+        "method": params.methods[arm.method],
+        "backbone": params.backbones[arm.backbone],
+    }
+    inputs = [ROOT / "data/versions/pool/uids.npy", ROOT / "data/pool/index.parquet"]
+    losses = ROOT / "results/reference/models" / arm.method / "losses.parquet"
+    return key(settings, inputs + ([losses] if losses.exists() else []))
+
+
+if __name__ == "__main__":
+    main(pretrain)

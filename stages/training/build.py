@@ -1,0 +1,36 @@
+"""From names in params.yaml to a method around a backbone, with mistakes as one line each."""
+
+import torch
+
+from models import encoders, methods
+from models.methods import Objective
+from stages.data.pool import Pool
+from stages.params import Params, ParamsError, plugin_config
+from stages.training.examples import Examples, examples
+
+
+def build(params: Params, method: str, backbone: str, classes: int, seed: int) -> Objective:
+    """The method around its backbone, initialised from `seed` alone."""
+    module = methods.load(method)
+    config = plugin_config(module.Config, f"methods.{method}.settings", params.methods[method].settings)
+    chosen = params.backbones[backbone]
+    torch.manual_seed(seed)
+    try:
+        encoder = encoders.create(chosen.name, chosen.image_size, **chosen.kwargs)
+        objective = module.Method(encoder, config, classes)
+    except ValueError as error:
+        raise ParamsError(str(error)) from error
+    assert isinstance(objective, Objective)
+    return objective
+
+
+def open_for(params: Params, method: str, backbone: str, pool: Pool, uids: list[str]) -> Examples:
+    """The examples with these uids, with what the method needs, at the backbone's image size.
+
+    Raises:
+        ValueError: if an example lacks it.
+    """
+    settings = params.methods[method].settings
+    needs = methods.load(method).Method.NEEDS
+    size = params.backbones[backbone].image_size
+    return examples(pool, uids, size, params.run, needs, int(settings.get("context", 16)))

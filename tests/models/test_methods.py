@@ -1,0 +1,146 @@
+"""Methods against independent implementations: lightly for NT-Xent and DINO, brute force for the sigmoid loss."""
+
+import copy
+import math
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from models import methods
+from models.encoders import create
+from models.methods import Batch, dino, siglip, simclr
+
+SIZES = {"supervised": {"image": 1}, "simclr": {"image": 2}, "siglip": {"image": 1}, "dino": {"global": 2, "local": 3}}
+SMALL = {
+    "supervised": {},
+    "simclr": {"hidden": 16, "out": 8},
+    "siglip": {"embed": 8, "text_width": 16, "text_heads": 2, "context": 8},
+    "dino": {"hidden": 16, "bottleneck": 8, "prototypes": 12},
+}
+
+
+def build(name):
+    torch.manual_seed(0)
+    module = methods.load(name)
+    return module.Method(create("test_resnet", 28), module.Config(**SMALL[name]), 10)
+
+
+def batch(name, count=6, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    side = {"local": 16}
+    views = {
+        view: [torch.randn(count, 3, side.get(view, 28), side.get(view, 28), generator=generator) for _ in range(n)]
+        for view, n in SIZES[name].items()
+    }
+    tokens = torch.randint(1, 400, (count, 8), generator=generator)
+    return Batch(views, torch.arange(count) % 10, tokens if name == "siglip" else None)
+
+
+@pytest.mark.parametrize("name", SIZES)
+def test_loss_is_one_number_an_example_and_reaches_the_encoder(name):
+    method = build(name).train()
+    losses = method(batch(name))
+    assert losses.example.shape == (6,)
+    assert torch.isfinite(losses.example).all()
+    losses.example.mean().backward()
+    assert any(p.grad is not None and p.grad.abs().sum() > 0 for p in method.parameters())
+
+
+@pytest.mark.parametrize("name", SIZES)
+def test_eval_mode_changes_nothing(name):
+    """Scoring must not disturb the learner: buffers, BatchNorm statistics and torch's RNG stay."""
+    method = build(name).eval()
+    before, rng = copy.deepcopy(method.state_dict()), torch.get_rng_state()
+    with torch.no_grad():
+        method(batch(name))
+    assert all(torch.equal(before[k], v) for k, v in method.state_dict().items())
+    assert torch.equal(rng, torch.get_rng_state())
+
+
+@pytest.mark.parametrize("name", ["supervised"])
+def test_independent_losses_do_not_depend_on_the_batch_in_eval_mode(name):
+    method, whole = build(name).eval(), batch(name)
+    part = Batch({k: [v[:2] for v in views] for k, views in whole.views.items()}, whole.labels[:2])
+    torch.testing.assert_close(method(whole).example[:2], method(part).example)
+
+
+@pytest.mark.parametrize("temperature", [0.07, 0.5])
+def test_nt_xent_is_lightlys(temperature):
+    lightly = pytest.importorskip("lightly.loss")
+    z = F.normalize(torch.randn(10, 8, generator=torch.Generator().manual_seed(1)), dim=1)
+    ours = simclr.nt_xent(z, temperature)
+    assert ours.shape == (5,)
+    # Oracle: lightly.loss.NTXentLoss, which gives the mean over all views.
+    theirs = lightly.NTXentLoss(temperature=temperature)(z[:5], z[5:])
+    torch.testing.assert_close(ours.mean(), theirs)
+
+
+def test_sigmoid_pairs_by_brute_force():
+    generator = torch.Generator().manual_seed(2)
+    images, texts = (F.normalize(torch.randn(4, 6, generator=generator), dim=1) for _ in range(2))
+    pair = siglip.sigmoid_pairs(images, texts, torch.tensor(10.0), torch.tensor(-10.0))
+    for i in range(4):
+        for j in range(4):
+            y = 1 if i == j else -1
+            logit = 10.0 * float(images[i] @ texts[j]) - 10.0
+            assert float(pair[i, j]) == pytest.approx(math.log1p(math.exp(-y * logit)), rel=1e-4)
+
+
+def test_siglip_starts_at_the_papers_temperature_and_bias():
+    method = build("siglip")  # t = 10 and b = -10: SigLIP, section 3.2
+    assert float(method.log_temperature.exp()) == pytest.approx(10.0)
+    assert float(method.bias) == -10.0
+
+
+def probabilities(count, seed):
+    return F.softmax(torch.randn(count, 5, 7, generator=torch.Generator().manual_seed(seed)), dim=-1)
+
+
+@pytest.mark.parametrize("locals_", [6, 10])
+def test_alpha_of_one_over_one_plus_locals_is_the_mean_over_all_pairs(locals_):
+    """algorithms J.4: alpha = 1 / (1 + N_l) gives the plain DINO mean over N_g (N_g - 1 + N_l) terms."""
+    teacher, student = list(probabilities(2, 0)), list(probabilities(2 + locals_, 1).log())
+    terms = [-(t * s).sum(-1) for i, t in enumerate(teacher) for j, s in enumerate(student) if i != j]
+    assert len(terms) == 2 * (1 + locals_)
+    plain = torch.stack(terms).mean(0)
+    torch.testing.assert_close(dino.weighted(teacher, student, 2, None), plain)
+    torch.testing.assert_close(dino.weighted(teacher, student, 2, 1 / (1 + locals_)), plain)
+
+
+def test_alpha_weighs_global_and_local_means():
+    teacher, student = list(probabilities(2, 0)), list(probabilities(5, 1).log())
+    near = torch.stack([-(teacher[i] * student[j]).sum(-1) for i, j in ((0, 1), (1, 0))]).mean(0)
+    far = torch.stack([-(teacher[i] * student[j]).sum(-1) for i in (0, 1) for j in (2, 3, 4)]).mean(0)
+    torch.testing.assert_close(dino.weighted(teacher, student, 2, 0.4), 0.4 * near + 0.6 * far)
+
+
+def test_dino_loss_is_lightlys():
+    lightly = pytest.importorskip("lightly.loss")
+    method = build("dino").train()
+    method.config.alpha = None
+    data = batch("dino")
+    with torch.no_grad():
+        teacher = method._logits(method.teacher, data.views["global"])
+        student = method._logits(method.student, data.views["global"]) + method._logits(method.student, data.views["local"])
+        ours = method(data).example.mean()
+    # Oracle: lightly.loss.DINOLoss at a constant teacher temperature and a centre of zero, as ours is before its first step.
+    oracle = lightly.DINOLoss(output_dim=12, teacher_temp=0.04, warmup_teacher_temp=0.04, student_temp=0.1)
+    torch.testing.assert_close(ours, oracle(teacher, student, epoch=0), rtol=1e-4, atol=1e-5)
+
+
+def test_dino_teacher_follows_on_a_cosine_and_is_never_trained():
+    method = build("dino").train()
+    assert not any(p.requires_grad for p in method.teacher.parameters())
+    with torch.no_grad():
+        for p in method.student.parameters():
+            p.add_(1.0)
+    before = [p.clone() for p in method.teacher.parameters()]
+    method.after_step(0.5)  # momentum = 1 - (1 - 0.996) * (cos(pi / 2) + 1) / 2 = 0.998
+    for old, new, student in zip(before, method.teacher.parameters(), method.student.parameters(), strict=True):
+        torch.testing.assert_close(new, 0.998 * old + 0.002 * student)
+    assert float(method.temperature) == pytest.approx(0.07)  # risen fully after a quarter of the steps
+    method.after_step(1.0)  # momentum 1: the teacher stands still
+    after = [p.clone() for p in method.teacher.parameters()]
+    method.after_step(1.0)
+    assert all(torch.equal(a, b) for a, b in zip(after, method.teacher.parameters(), strict=True))
