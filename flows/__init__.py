@@ -1,0 +1,1 @@
+"""WHEN: Prefect only; no torch, no import of stages."""
