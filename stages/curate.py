@@ -19,7 +19,7 @@ from stages.data.pool import Pool
 from stages.filters.near_duplicate import Config as Near
 from stages.filters.near_duplicate import hashes, pairs
 from stages.params import ROOT, Params, plugin_config
-from stages.report.card import write_card
+from stages.report.card import lineage, write_card
 from stages.stage import Stage, main
 
 HELD_OUT = ("test", "probe", "val")
@@ -49,7 +49,7 @@ def curate(stage: Stage) -> None:
     _write_splits(stage.work / "splits", pool.table, roles, params)
     _count(stage, roles)
     for name in ("pool", "reference"):
-        write_card(stage.work / "versions" / name / "card.html", name, pool, roles.role, roles.reason, params.seed)
+        write_card(stage.work / "versions" / name / "card.html", name, pool, roles.role, roles.reason, params.seed, lineage(params))
 
 
 def assign(table: pa.Table, params: Params) -> Roles:

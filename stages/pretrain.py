@@ -24,7 +24,7 @@ from stages.training.build import build, open_for
 from stages.training.checkpoint import Checkpoint, key
 from stages.training.device import launch
 from stages.training.examples import Examples
-from stages.training.features import features, knn_top1, open_split
+from stages.training.features import features, knn_top1, open_split, outputs, top_k
 from stages.training.loop import Loop, State
 from stages.training.selection import Selector, criterion
 from stages.training.spend import StepFlops, step_flops, steps_within
@@ -77,9 +77,11 @@ def _reference(stage: Stage, arm: Arm, data: Examples) -> tuple[int, Tensor | No
 
 
 class Readings:
-    """curve.csv: at evenly spaced steps, FLOPs spent, mean training loss since the last reading, and kNN top-1 on val."""
+    """curve.csv: at evenly spaced steps, FLOPs spent, mean training loss since the last reading, and top-1 on val.
 
-    COLUMNS = ("step", "flops", "examples_seen", "loss", "val_top1")
+    `val_top1` is a kNN vote on the encoder's features, the same for every method; `own_top1` is the method's own classifier's,
+    where it has one.
+    """
 
     def __init__(self, stage: Stage, fabric: Fabric, pool: Pool, objective: Objective, share: int, step: StepFlops, steps: int) -> None:
         self.stage, self.fabric, self.objective = stage, fabric, objective
@@ -89,7 +91,7 @@ class Readings:
         size = stage.params.backbones[_arm(stage).backbone].image_size
         run = stage.params.run
         self.bank, self.val = open_split(pool, "probe", size, run, BANK), open_split(pool, "val", size, run)
-        images = len(self.bank) + len(self.val)
+        images = len(self.bank) + 2 * len(self.val)
         stage.flops["evaluate"] = readings * images * count(objective.exported(), (3, size, size)).forward
 
     def watch(self, state: State) -> None:
@@ -105,15 +107,22 @@ class Readings:
                 "examples_seen": seen,
                 "loss": round(float(since.mean()), 6),
                 "val_top1": round(self._val_top1(), 6),
+                **self._own_top1(),
             }
         )
-        lines = [",".join(self.COLUMNS), *(",".join(str(row[name]) for name in self.COLUMNS) for row in rows)]
+        lines = [",".join(rows[0]), *(",".join(map(str, row.values())) for row in rows)]
         (self.stage.work / "curve.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
     def _val_top1(self) -> float:
         encoder = self.objective.exported()
         bank, val = features(encoder, self.bank, self.fabric), features(encoder, self.val, self.fabric)
         return knn_top1(bank, self.bank.labels, val, self.val.labels)
+
+    def _own_top1(self) -> dict[str, float]:
+        if type(self.objective).classify is Objective.classify:
+            return {}
+        logits = outputs(self.objective, self.objective.classify, self.val, self.fabric)  # type: ignore[arg-type]
+        return {"own_top1": top_k(logits, self.val.labels, 1)}
 
 
 def _write_trace(stage: Stage, data: Examples, state: State) -> None:
@@ -139,7 +148,7 @@ def _record(stage: Stage, state: State, share: int, step: StepFlops, available: 
         stopped_by="budget",
         flops={"reference": share, "score": stage.flops["score"], "train": stage.flops["train"], "total": total},
         loss=state.watched["curve"][-1]["loss"],
-        val_top1=state.watched["curve"][-1]["val_top1"],
+        **{name: value for name, value in state.watched["curve"][-1].items() if name.endswith("top1")},
     )
 
 

@@ -3,7 +3,6 @@
 The label lists are data/splits/labels-FRACTION.npy: class-balanced, the same for every arm.
 """
 
-import numpy as np
 import torch
 
 from models.flops import count
@@ -11,12 +10,11 @@ from models.methods.supervised import Config
 from models.methods.supervised import Method as Supervised
 from stages.data import uids as uid_files
 from stages.data.pool import Pool
-from stages.data.views import make
 from stages.params import ROOT, Method, Policy, View
 from stages.stage import Stage, main
-from stages.training.device import generator, launch
+from stages.training.device import launch
 from stages.training.examples import Examples, examples
-from stages.training.features import PLAIN, open_split, top_k
+from stages.training.features import open_split, outputs, top_k
 from stages.training.loop import Loop
 from stages.training.selection import Selector
 from stages.training.spend import step_flops
@@ -64,24 +62,11 @@ def finetune(stage: Stage, encoder: torch.nn.Module, labelled: Examples, test: E
     cost = step_flops(objective, recipe, UNIFORM, labelled)
     loop = Loop(fabric, objective, labelled, recipe, Selector(UNIFORM, recipe, labelled, None, seed), steps, seed)
     loop.run(bar=lambda s: stage.track(s, description=f"{stage.address} {len(labelled)} labels"))
-    logits = predict(loop, objective, test)
+    logits = outputs(objective, objective.classify, test, fabric)
     size = test.pixels.size
     spent = steps * cost.train + len(test) * count(encoder, (3, size, size)).forward
     stage.flops["evaluate"] = stage.flops.get("evaluate", 0) + spent
     return top_k(logits, test.labels, 1), top_k(logits, test.labels, 5)
-
-
-@torch.no_grad()
-def predict(loop: Loop, objective: Supervised, data: Examples, chunk: int = 500) -> torch.Tensor:
-    """Logits (n, classes) of the plain images, in eval mode."""
-    objective.eval()
-    out = []
-    for start in range(0, len(data), chunk):
-        images = data.pixels.get(np.arange(start, min(start + chunk, len(data))))
-        view = make(images.to(loop.fabric.device), PLAIN, generator("plain"))["image"][0]
-        with loop.fabric.autocast():
-            out.append(objective.head(objective.encoder(view)).float().cpu())
-    return torch.cat(out)
 
 
 if __name__ == "__main__":

@@ -73,10 +73,7 @@ class _Table:
             self.flush()
 
     def flush(self) -> None:
-        columns = [
-            pa.array(column, field.type)
-            for column, field in zip(zip(*self.rows, strict=True), self.schema, strict=True)
-        ]
+        columns = [pa.array(column, field.type) for column, field in zip(zip(*self.rows, strict=True), self.schema, strict=True)]
         self.writer.write_table(pa.table(columns, self.schema))
         self.rows = []
 
@@ -106,9 +103,7 @@ class PoolWriter:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         for part in (self.shards, self.index, self.dropped, self.dirt):
             part.close()
         if kind is not None:
@@ -203,9 +198,7 @@ class Pool:
         shard, size = int(self._shard[row]), int(self._size[row])
         data = os.pread(self._file(shard), size, int(self._offset[row]))
         if len(data) != size:
-            raise ValueError(
-                f"{self.folder / (SHARD % shard)}: ends early, at row {row}; make it again with: dvc repro -f ingest"
-            )
+            raise ValueError(f"{self.folder / (SHARD % shard)}: ends early, at row {row}; make it again with: dvc repro -f ingest")
         return data
 
     def verify(self, row: int) -> None:
@@ -217,9 +210,7 @@ class Pool:
         found, uid = uids.of(self.read(row)), self.table["uid"][row].as_py()
         if found != uid:
             shard = self.folder / (SHARD % int(self._shard[row]))
-            raise ValueError(
-                f"{shard}: altered: row {row} has uid {found}, the index says {uid}; run: dvc repro -f ingest"
-            )
+            raise ValueError(f"{shard}: altered: row {row} has uid {found}, the index says {uid}; run: dvc repro -f ingest")
 
     @cached_property
     def _first(self) -> tuple[np.ndarray, np.ndarray]:

@@ -123,9 +123,7 @@ def locate(config: Dataset) -> Path:
         missing = [name for name in FILES if _file(folder, name) is None]
         if missing:
             wanted = ", ".join(FILES)
-            raise ParamsError(
-                f"dataset.path: {config.path!r} has no {missing[0]}[.gz]; a folder needs all of: {wanted}"
-            )
+            raise ParamsError(f"dataset.path: {config.path!r} has no {missing[0]}[.gz]; a folder needs all of: {wanted}")
         return folder
     for folder in (CACHE, INSTALLED):
         if all(_file(folder, name) for name in FILES):
@@ -169,9 +167,7 @@ def _checked(raw: bytes, name: str, where: str) -> bytes:
             content, expected = raw, " or ".join(pins.packed)
     found = hashlib.sha256(content).hexdigest()
     if found != pins.unpacked:
-        raise ValueError(
-            f"{where}: truncated or altered: SHA-256 is {found}, expected {expected}; replace or delete it"
-        )
+        raise ValueError(f"{where}: truncated or altered: SHA-256 is {found}, expected {expected}; replace or delete it")
     return content
 
 

@@ -84,11 +84,7 @@ def _tops(root: Path) -> list[tuple[Path, str | None]]:
 
 def _files(root: Path) -> list[_File]:
     """All files; the n-th of each class of each split before any (n + 1)-th."""
-    found = [
-        (number, _file(root, path, split, group))
-        for split, group, paths in _groups(root)
-        for number, path in enumerate(paths)
-    ]
+    found = [(number, _file(root, path, split, group)) for split, group, paths in _groups(root) for number, path in enumerate(paths)]
     return [file for _, file in sorted(found, key=lambda item: (item[0], item[1].key))]
 
 

@@ -1,5 +1,7 @@
 """Frozen features, and the kNN reading that follows a run on the val split."""
 
+from collections.abc import Callable
+
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -17,18 +19,23 @@ PLAIN = {"image": View()}
 
 
 @torch.no_grad()
-def features(encoder: nn.Module, data: Examples, fabric: Fabric, chunk: int = 500) -> Tensor:
-    """Features (n, D) float32 on the CPU of the plain images, in eval mode; the encoder keeps its mode."""
-    training = encoder.training
-    encoder.eval()
+def outputs(network: nn.Module, call: Callable[[Tensor], Tensor], data: Examples, fabric: Fabric, chunk: int = 500) -> Tensor:
+    """`call` on the plain images, chunk by chunk, as (n, K) float32 on the CPU; in eval mode, and `network` keeps its mode."""
+    training = network.training
+    network.eval()
     out = []
     for start in range(0, len(data), chunk):
         images = data.pixels.get(np.arange(start, min(start + chunk, len(data))))
         view = make(images.to(fabric.device), PLAIN, generator("plain"))["image"][0]
         with fabric.autocast():
-            out.append(encoder(view).float().cpu())
-    encoder.train(training)
+            out.append(call(view).float().cpu())
+    network.train(training)
     return torch.cat(out)
+
+
+def features(encoder: nn.Module, data: Examples, fabric: Fabric) -> Tensor:
+    """Features (n, D) of the plain images."""
+    return outputs(encoder, encoder, data, fabric)
 
 
 def knn_top1(bank: Tensor, bank_labels: Tensor, queries: Tensor, labels: Tensor, k: int = 20, temperature: float = 0.07) -> float:

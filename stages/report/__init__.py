@@ -1,0 +1,1 @@
+"""The comparison: tables, plots and the HTML report."""
