@@ -1,13 +1,14 @@
 """Mask R-CNN with a feature pyramid on a timm encoder whose weights are used as they are: scenes in, boxes, classes, masks out.
 
 Heads, matching, sampling and losses are torchvision's (He et al., Mask R-CNN, arXiv 1703.06870; Lin et al., FPN, arXiv 1612.03144),
-cut down for small canvases and a CPU: a pyramid and heads of 64 channels, anchors of 2.5 and 3.5 times each level's stride, and
+cut down for small canvases and a CPU: a pyramid and heads of 64 channels, anchors of `ANCHORS` times each level's stride, and
 few proposals (`PROPOSALS`), which is what makes a step of torchvision's own model cost seconds.
 
-The pyramid has a map at each of `STRIDES` pixels. From a convolutional encoder it takes the encoder's own map of that stride.
-From an encoder whose maps all have one stride (a plain ViT) it takes maps at evenly spaced depths, the deepest for the coarsest
-level, resized: bilinear up, area average down. That is the pyramid of Li et al., arXiv 2111.11429, with resizing for the
-transposed convolutions and the usual top-down FPN behind it; it is simpler than ViTDet's (arXiv 2203.16527), not the same.
+The pyramid is fed with a map at each of `STRIDES` pixels, so with the deepest of the encoder too; objects are looked for at the
+strides whose smaller anchor fits on the canvas (4, 8 and 16 at 64 px). From a convolutional encoder it takes the encoder's own
+map of each stride. From an encoder whose maps all have one stride (a plain ViT) it takes maps at evenly spaced depths, the
+deepest for the coarsest level, resized: bilinear up, area average down. That is the pyramid of Li et al., arXiv 2111.11429, with
+resizing for the transposed convolutions and the usual top-down FPN behind it; simpler than ViTDet's (arXiv 2203.16527), not it.
 """
 
 import math
@@ -24,40 +25,45 @@ from torchvision.models.detection.mask_rcnn import MaskRCNNHeads, MaskRCNNPredic
 from torchvision.ops import FeaturePyramidNetwork, MultiScaleRoIAlign
 
 STRIDES = (4, 8, 16, 32)
+ANCHORS = (2.5, 3.5)
 WIDTH = 64
 HIDDEN = 256
+SAMPLES = 1  # a side of a RoIAlign bin, which is a cell wide or less; 2 costs a quarter more and gave no better AP
 PROPOSALS: dict[str, int] = {
     "rpn_pre_nms_top_n_train": 200,
     "rpn_pre_nms_top_n_test": 200,
     "rpn_post_nms_top_n_train": 100,
     "rpn_post_nms_top_n_test": 100,
     "rpn_batch_size_per_image": 64,
-    "box_batch_size_per_image": 32,
+    "box_batch_size_per_image": 16,
     "box_detections_per_img": 20,
 }
 
+DESCRIPTION = f"torchvision's, {WIDTH} channels, {PROPOSALS['rpn_post_nms_top_n_test']} proposals"
+
 
 class Pyramid(nn.Module):
-    """An encoder and a feature pyramid over its intermediate maps.
+    """An encoder and a feature pyramid over its intermediate maps, of which the `levels` finest are given out.
 
     Raises:
-        ValueError: if the encoder gives no intermediate maps, or has none of one of `strides`.
+        ValueError: if the encoder gives no intermediate maps, or has none of one of `STRIDES`.
     """
 
-    def __init__(self, encoder: nn.Module, strides: tuple[int, ...] = STRIDES, width: int = WIDTH) -> None:
+    def __init__(self, encoder: nn.Module, levels: int = len(STRIDES)) -> None:
         super().__init__()
-        self.encoder, self.strides, self.out_channels = encoder, strides, width
+        self.encoder, self.out_channels = encoder, WIDTH
+        self.names = [str(stride) for stride in STRIDES[:levels]]
         maps = _maps(encoder)
-        self.indices = _chosen([reduction for _, reduction in maps], strides)
-        self.pyramid = FeaturePyramidNetwork([maps[index][0] for index in self.indices], width)
+        self.indices = _chosen([reduction for _, reduction in maps])
+        self.pyramid = FeaturePyramidNetwork([maps[index][0] for index in self.indices], WIDTH)
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
-        """(B, 3, H, W) -> a map (B, width, H / stride, W / stride) for each stride, under the stride's name."""
+        """(B, 3, H, W) -> a map (B, WIDTH, H / stride, W / stride) for each level, under its stride's name."""
         maps = self.encoder.forward_intermediates(images, indices=self.indices, intermediates_only=True)  # type: ignore[operator]
-        sizes = [(images.shape[-2] // stride, images.shape[-1] // stride) for stride in self.strides]
-        named = zip(map(str, self.strides), map(_resize, maps, sizes), strict=True)
-        found: dict[str, Tensor] = self.pyramid(OrderedDict(named))
-        return found
+        sizes = [(images.shape[-2] // stride, images.shape[-1] // stride) for stride in STRIDES]
+        named = zip(map(str, STRIDES), map(_resize, maps, sizes), strict=True)
+        found = self.pyramid(OrderedDict(named))
+        return {name: found[name] for name in self.names}
 
 
 def detector(encoder: nn.Module, classes: int, canvas: int, mean: float = 0.5, std: float = 0.5) -> MaskRCNN:
@@ -76,21 +82,21 @@ def detector(encoder: nn.Module, classes: int, canvas: int, mean: float = 0.5, s
     Raises:
         ValueError: if the encoder cannot feed a pyramid.
     """
-    pyramid = Pyramid(freeze_batch_norm_2d(encoder))
-    levels = [str(stride) for stride in STRIDES]
-    anchors = AnchorGenerator(tuple((2.5 * s, 3.5 * s) for s in STRIDES), ((0.5, 1.0, 2.0),) * len(STRIDES))
+    strides = [stride for stride in STRIDES if ANCHORS[0] * stride <= canvas]
+    sizes = tuple(tuple(ratio * stride for ratio in ANCHORS) for stride in strides)
+    levels = [str(stride) for stride in strides]
     return MaskRCNN(
-        pyramid,
+        Pyramid(freeze_batch_norm_2d(encoder), len(levels)),
         min_size=canvas,
         max_size=canvas,
         image_mean=[mean] * 3,
         image_std=[std] * 3,
         size_divisible=_divisor(encoder),
-        rpn_anchor_generator=anchors,
-        box_roi_pool=MultiScaleRoIAlign(levels, 7, 2),
+        rpn_anchor_generator=AnchorGenerator(sizes, ((0.5, 1.0, 2.0),) * len(sizes)),
+        box_roi_pool=MultiScaleRoIAlign(levels, 7, SAMPLES),
         box_head=TwoMLPHead(WIDTH * 7 * 7, HIDDEN),
         box_predictor=FastRCNNPredictor(HIDDEN, classes + 1),
-        mask_roi_pool=MultiScaleRoIAlign(levels, 14, 2),
+        mask_roi_pool=MultiScaleRoIAlign(levels, 14, SAMPLES),
         mask_head=MaskRCNNHeads(WIDTH, (WIDTH, WIDTH), 1),
         mask_predictor=MaskRCNNPredictor(WIDTH, WIDTH, classes + 1),
         **PROPOSALS,
@@ -105,15 +111,15 @@ def _maps(encoder: nn.Module) -> list[tuple[int, int]]:
     return [(int(part["num_chs"]), int(part["reduction"])) for part in info]
 
 
-def _chosen(reductions: list[int], strides: tuple[int, ...]) -> list[int]:
-    """Which map feeds which stride: the deepest of that stride, or evenly spaced ones where all have one stride."""
+def _chosen(reductions: list[int]) -> list[int]:
+    """Which map feeds which of `STRIDES`: the deepest of that stride, or evenly spaced ones where all have one stride."""
     if len(set(reductions)) == 1:
-        return [len(reductions) * (i + 1) // len(strides) - 1 for i in range(len(strides))]
+        return [len(reductions) * (i + 1) // len(STRIDES) - 1 for i in range(len(STRIDES))]
     last = {reduction: index for index, reduction in enumerate(reductions)}
-    missing = [stride for stride in strides if stride not in last]
+    missing = [stride for stride in STRIDES if stride not in last]
     if missing:
-        raise ValueError(f"backbones: maps of strides {sorted(last)} px, detection needs {list(strides)}; take another backbone")
-    return [last[stride] for stride in strides]
+        raise ValueError(f"backbones: maps of strides {sorted(last)} px, detection needs {list(STRIDES)}; take another backbone")
+    return [last[stride] for stride in STRIDES]
 
 
 def _resize(features: Tensor, size: tuple[int, int]) -> Tensor:

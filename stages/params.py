@@ -155,7 +155,7 @@ class Detection:
     test_scenes: int = 100
     steps: int = 100
     batch_size: int = 4
-    lr: float = 1e-3
+    lr: float = 2e-3
 
 
 @dataclass

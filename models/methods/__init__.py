@@ -42,6 +42,10 @@ class Objective(nn.Module):
         """The encoder that is saved and evaluated."""
         return self.encoder
 
+    def classify(self, images: Tensor) -> Tensor | None:
+        """Logits (B, classes) of plain images (B, 3, S, S), where the method itself has a classifier; else None."""
+        return None
+
     def after_step(self, progress: float) -> None:
         """Called after each optimiser step with the fraction of training done, in (0, 1]."""
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 import torch.nn.functional as F
-from torch import nn
+from torch import Tensor, nn
 
 from models.encoders import width
 from models.methods import Batch, Losses, Objective
@@ -29,6 +29,9 @@ class Method(Objective):
         self.head = nn.Linear(width(encoder), classes)
 
     def forward(self, batch: Batch) -> Losses:
-        logits = self.head(self.encoder(batch.views["image"][0]))
+        logits = self.classify(batch.views["image"][0])
         smoothing = self.config.label_smoothing if self.training else 0.0
         return Losses(F.cross_entropy(logits, batch.labels, reduction="none", label_smoothing=smoothing))
+
+    def classify(self, images: Tensor) -> Tensor:
+        return self.head(self.encoder(images))

@@ -74,7 +74,9 @@ def compose(
         images: uint8 (m, 3, s, s), s at most `canvas`; with labels (m,) in 0..len(classes)-1 and uids of length m.
         name: names the randomness, such as ("train", seed).
     """
-    scenes, annotations, following = np.empty((count, 3, canvas, canvas), np.uint8), [], 0
+    scenes = np.empty((count, 3, canvas, canvas), np.uint8)
+    annotations: list[dict[str, Any]] = []
+    following = 0
     for number in range(count):
         draw = generator("scenes", *name, number)
         wanted = objects[0] + _integer(objects[1] - objects[0] + 1, draw)
@@ -171,10 +173,16 @@ def encode(mask: np.ndarray) -> dict[str, Any]:
     return {"size": list(mask.shape), "counts": counts.decode() if isinstance(counts, bytes) else counts}
 
 
+def decode(segmentation: dict[str, Any]) -> np.ndarray:
+    """The bool mask (S, S) of what `encode` wrote."""
+    mask: np.ndarray = rle.decode(segmentation).astype(bool)
+    return mask
+
+
 def _target(annotations: list[dict[str, Any]], size: int) -> dict[str, Tensor]:
     boxes = torch.tensor([a["bbox"] for a in annotations]).reshape(-1, 4)
     boxes[:, 2:] += boxes[:, :2]
-    masks = [torch.from_numpy(rle.decode(a["segmentation"])) for a in annotations]
+    masks = [torch.from_numpy(decode(a["segmentation"])).byte() for a in annotations]
     return {
         "boxes": boxes,
         "labels": torch.tensor([a["category_id"] for a in annotations], dtype=torch.int64),

@@ -57,9 +57,7 @@ def test_deploying_again_changes_nothing_and_wakes_nothing(toy: Path, server: st
 
 
 @pytest.mark.slow
-def test_a_worker_runs_it_in_the_repository_and_a_cancel_reaches_the_stage(
-    toy: Path, client: Any, tmp_path: Path
-) -> None:
+def test_a_worker_runs_it_in_the_repository_and_a_cancel_reaches_the_stage(toy: Path, client: Any, tmp_path: Path) -> None:
     from prefect.states import Cancelling
 
     (toy / "side.sh").write_text("echo $$ > pid.txt\nsleep 300\n")

@@ -126,9 +126,7 @@ def test_a_mistake_in_params_is_not_tried_again(toy: Path, run: Any) -> None:
 
 
 def test_a_flaky_stage_gets_a_second_try(toy: Path, run: Any) -> None:
-    (toy / "side.sh").write_text(
-        "echo try >> tries.txt\n[ $(wc -l < tries.txt) -gt 1 ] || exit 1\necho ok > side.txt\n"
-    )
+    (toy / "side.sh").write_text("echo try >> tries.txt\n[ $(wc -l < tries.txt) -gt 1 ] || exit 1\necho ok > side.txt\n")
     assert run(targets=["after"]).states == {"side": "Ran", "after": "Ran"}
     assert (toy / "tries.txt").read_text().split() == ["try", "try"]
 

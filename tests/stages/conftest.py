@@ -11,7 +11,11 @@ from stages.params import Params, parse
 def digits_params() -> Params:
     from stages import compose
 
-    return parse(compose.composed(["dataset=digits", "scale=debug", "experiment=curation_policies"]))
+    return parse(
+        compose.composed(
+            ["dataset=digits", "scale=debug", "experiment=curation_policies", "+backbone@backbones.test_resnet=test_resnet"]
+        )
+    )
 
 
 @pytest.fixture(scope="session")
