@@ -13,9 +13,7 @@ from pathlib import Path
 
 import psutil
 
-STOP_SECONDS = (
-    8.0  # for each of three ever firmer attempts: less in all than the 30 s after which Prefect kills a cancelled flow
-)
+STOP_SECONDS = 8.0  # for each of three ever firmer attempts: less in all than the 30 s after which Prefect kills a cancelled flow
 
 
 class Stopped(Exception):
