@@ -5,6 +5,7 @@ the test split. They depend on the seed and the splits only, so every arm gets t
 """
 
 import colorsys
+import copy
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -167,8 +168,8 @@ def evaluate(coco: dict[str, Any], found: Found) -> dict[str, float | None]:
     """AP over IoU 0.5..0.95, AP50 and AP75 of boxes and of masks, 0..1 rounded to six places; None where no object is."""
     from faster_coco_eval import COCO, COCOeval_faster
 
-    truth = COCO(coco)
-    results = truth.loadRes(found)
+    truth = COCO(copy.deepcopy(coco))  # both calls write into what they are given
+    results = truth.loadRes(copy.deepcopy(found))
     metrics: dict[str, float | None] = {}
     for kind, name in (("bbox", "box"), ("segm", "mask")):
         evaluator = COCOeval_faster(truth, results, kind)

@@ -153,7 +153,7 @@ class Detection:
     objects: list[int] = field(default_factory=lambda: [1, 4])
     train_scenes: int = 400
     test_scenes: int = 100
-    steps: int = 100
+    steps: int = 200
     batch_size: int = 4
     lr: float = 2e-3
 

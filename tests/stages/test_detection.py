@@ -1,5 +1,7 @@
 """stages/detection.py without DVC: a few steps on scenes of scikit-learn's digits are the same twice, and AP is COCO's."""
 
+import copy
+
 import numpy as np
 import pytest
 import torch
@@ -60,10 +62,13 @@ def test_flops_grow_with_the_steps_by_one_training_step(sets):
 
 def test_perfect_detections_have_ap_one_and_none_have_zero(sets):
     # By the definition of COCO's average precision.
-    truth = sets[1].coco
+    truth, before = sets[1].coco, copy.deepcopy(sets[1].coco)
     keys = ("image_id", "category_id", "bbox", "segmentation")
     perfect = [{key: a[key] for key in keys} | {"score": 1.0} for a in truth["annotations"]]
+    given = copy.deepcopy(perfect)
     assert set(evaluate(truth, perfect).values()) == {1.0}
+    assert (truth, perfect) == (before, given)  # drawn afterwards
+    assert all(type(one["category_id"]) is int for one in perfect)
     assert set(evaluate(truth, []).values()) == {0.0}
 
 
