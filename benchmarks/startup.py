@@ -13,7 +13,7 @@ import sys
 import time
 from pathlib import Path
 
-REPEATS = 5
+REPEATS = 3
 HERE = Path(__file__).resolve().parent
 LIMIT = "import torch, timm, lightning_fabric"
 CASES = {

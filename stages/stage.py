@@ -131,7 +131,7 @@ def _execute(run: Callable[[Stage], None], name: str, arm: str | None, params: P
     except BaseException:
         follower.finish("FAILED")
         raise
-    follower.finish("FINISHED")
+    follower.finish("FINISHED", wait=name == "compare")  # the last stage: what comes after it finds everything logged
     progress.done(address, stage.meter.seconds)
 
 

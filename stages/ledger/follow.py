@@ -1,9 +1,11 @@
-"""A child process that shows a running stage in MLflow, so that tracking can be slow, down or broken without touching the stage.
+"""A child process that shows a running stage in MLflow, so that tracking can be slow, down or broken and the stage does not notice.
 
 The stage writes files; the follower (stages/ledger/publish.py) reads them and logs. It learns of the end by a line on its
-standard input; if that closes without a line, the stage was killed, and the run is marked so. Off with WINNOW_TRACKING=off.
+standard input; if that closes without a line, the stage was killed, and the run is marked so. Its last lines are logged while
+the next stage starts. Off with WINNOW_TRACKING=off.
 """
 
+import contextlib
 import os
 import subprocess
 import sys
@@ -29,31 +31,21 @@ class Follower:
             self._child = subprocess.Popen(
                 [sys.executable, "-m", "stages.ledger.publish", address, str(work)],
                 stdin=subprocess.PIPE,
-                stdout=log,
+                stdout=sys.stderr.fileno(),  # where the one warning goes, if the run cannot be logged
                 stderr=log,
                 text=True,
                 cwd=ROOT,
                 env={**os.environ, "WINNOW_EXECUTION": execution()},
             )
 
-    def finish(self, status: str) -> None:
-        """Tell the follower how the stage ended, and wait for it; one warning if the run could not be logged."""
+    def finish(self, status: str, wait: bool = False) -> None:
+        """Tell the follower how the stage ended; `wait` until it has logged everything, or for `PATIENCE`."""
         child, self._child = self._child, None
-        if child is None:
+        if child is None or child.stdin is None:
             return
-        try:
-            child.communicate(status + "\n", timeout=PATIENCE)
-            failed = child.returncode != 0
-        except (subprocess.TimeoutExpired, BrokenPipeError):
-            child.kill()
-            child.wait()
-            failed = True
-        if failed:
-            print(f"warning: {self.address} is not in MLflow ({self._reason()}); log it later with: winnow publish", flush=True)
-
-    def _reason(self) -> str:
-        try:
-            lines = [line.strip() for line in self._log.read_text(errors="replace").splitlines() if line.strip()]
-        except OSError:
-            lines = []
-        return lines[-1][:200] if lines else "no answer"
+        with contextlib.suppress(BrokenPipeError):
+            child.stdin.write(status + "\n")
+            child.stdin.close()
+        if wait:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                child.wait(PATIENCE)

@@ -53,7 +53,7 @@ def publish(execution: str | None) -> list[str]:
         digest = records_digest(address)
         if digest is None:
             continue
-        known = runs.find(mlflow, winnow__digest=digest)
+        known = runs.find(mlflow, winnow__digest=digest) + _in_flight(mlflow, address, execution)
         if known and (execution is None or any(r.data.tags["winnow.execution"] == execution for r in known)):
             continue
         under = execution or _made_by(address)
@@ -62,6 +62,14 @@ def publish(execution: str | None) -> list[str]:
         runs.end(mlflow, run, under, "FINISHED")
         added.append(address)
     return added
+
+
+def _in_flight(mlflow: MlflowClient, address: str, execution: str | None) -> list[Any]:
+    """The run that a follower is still finishing, if any."""
+    if execution is None:
+        return []
+    found = runs.find(mlflow, winnow__execution=execution, dvc__stage=address)
+    return [run for run in found if run.info.status == "RUNNING"]
 
 
 def _made_by(address: str) -> str:
@@ -188,5 +196,7 @@ def _split(address: str) -> tuple[str, str | None]:
 if __name__ == "__main__":
     try:
         follow(sys.argv[1], Path(sys.argv[2]))
-    except Exception as problem:  # the log's last line is what the stage shows as the reason
-        sys.exit(f"{type(problem).__name__}: {' '.join(str(problem).split())}")
+    except Exception as problem:
+        reason = f"{type(problem).__name__}: {' '.join(str(problem).split())[:200]}"
+        print(f"warning: {sys.argv[1]} is not in MLflow ({reason}); log it later with: winnow publish", flush=True)
+        sys.exit(1)
