@@ -9,8 +9,8 @@ export DO_NOT_TRACK = true
 export DVC_NO_ANALYTICS = 1
 export DVC_SITE_CACHE_DIR = $(CURDIR)/.dvc/tmp/site
 export MLFLOW_DISABLE_TELEMETRY = true
-# The tracking database may be anywhere: set MLFLOW_TRACKING_URI.
-export WINNOW_EXECUTION ?= $(shell date +%Y%m%d-%H%M%S)
+# One MLflow parent run for everything that one `make repro` does. The tracking database may be anywhere: MLFLOW_TRACKING_URI.
+repro: export WINNOW_EXECUTION ?= $(shell date +%Y%m%d-%H%M%S)
 
 .PHONY: help setup repro demo test lint ui clean
 

@@ -14,7 +14,8 @@ pytestmark = pytest.mark.slow
 
 
 def run(project, *command, **env):
-    environment = {**os.environ, "MLFLOW_DISABLE_TELEMETRY": "true", "WINNOW_TRACKING": "on", **env}
+    inherited = {name: value for name, value in os.environ.items() if name not in {"WINNOW_EXECUTION", "MLFLOW_TRACKING_URI"}}
+    environment = {**inherited, "MLFLOW_DISABLE_TELEMETRY": "true", "WINNOW_TRACKING": "on", **env}
     return subprocess.run([sys.executable, "-m", *command], cwd=project, env=environment, capture_output=True, text=True)
 
 
