@@ -159,7 +159,7 @@ def _results(image: int, output: dict[str, Tensor]) -> Found:
     masks = output["masks"][:, 0].numpy() > 0.5
     rows = zip(output["labels"].tolist(), boxes, output["scores"].tolist(), masks, strict=True)
     return [
-        {"image_id": image, "category_id": label, "bbox": box, "score": score, "segmentation": scenes.encode(mask)}
+        {"image_id": image, "category_id": int(label), "bbox": box, "score": score, "segmentation": scenes.encode(mask)}
         for label, box, score, mask in rows
     ]
 
