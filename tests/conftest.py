@@ -1,6 +1,5 @@
 """What many tests share: the repository's root, and a copy of the project that a test may run and change."""
 
-import os
 import shutil
 import subprocess
 import sys
@@ -10,7 +9,6 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 ROOMS = ("conf", "flows", "models", "stages")
-QUIET = {"WINNOW_TRACKING": "off", "DVC_NO_ANALYTICS": "1", "DO_NOT_TRACK": "true", "MLFLOW_DISABLE_TELEMETRY": "true"}
 
 
 def copy(target: Path, *overrides: str) -> Path:
@@ -31,9 +29,3 @@ def copy(target: Path, *overrides: str) -> Path:
 def copy_project():
     """`copy` above."""
     return copy
-
-
-@pytest.fixture(scope="session")
-def quiet() -> dict[str, str]:
-    """An environment for subprocesses: no tracking, nothing sent anywhere."""
-    return {**os.environ, **QUIET}

@@ -9,7 +9,6 @@ from typing import Any
 
 from mlflow import MlflowClient
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunTag
-from mlflow.exceptions import MlflowException
 
 from stages.params import ROOT
 
@@ -123,18 +122,3 @@ def flat(values: Any, prefix: str = "") -> dict[str, Any]:
     for key, value in values.items():
         out.update(flat(value, f"{prefix}.{key}" if prefix else str(key)))
     return out
-
-
-__all__ = [
-    "MlflowException",
-    "client",
-    "end",
-    "find",
-    "flat",
-    "log_metrics",
-    "log_params",
-    "log_version",
-    "parent",
-    "start",
-    "tag",
-]
