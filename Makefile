@@ -32,12 +32,12 @@ repro: $(READY) ## run every stage that is not up to date, then show the compari
 	@$(BIN)/winnow publish || true
 	@$(BIN)/winnow show
 
-demo: $(READY) ## the same DAG at scale=debug in demo/: a few minutes, and nothing of yours is touched
+demo: $(READY) ## the same stages at scale=debug, four arms, in demo/: three minutes, and nothing of yours is touched
 	@rm -rf demo && mkdir demo
 	@git ls-files -z --cached --others --exclude-standard | xargs -0 cp --parents -t demo
 	@printf '[core]\n    no_scm = true\n' > demo/.dvc/config.local
 	@rm -f demo/dvc.lock; test ! -d .winnow/downloads || { mkdir -p demo/.winnow && cp -r .winnow/downloads demo/.winnow/; }
-	@cd demo && python -m stages.cli compose scale=debug $(SET) && dvc repro && python -m stages.cli show
+	@cd demo && python -m stages.cli compose experiment=demo scale=debug $(SET) && dvc repro && python -m stages.cli show
 
 test: $(READY) ## all tests
 	@$(BIN)/python -m pytest -q $(ARGS)

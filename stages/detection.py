@@ -193,11 +193,11 @@ def protocol(settings: Detection, train: Scenes, test: Scenes) -> str:
 
 
 def draw_samples(data: Scenes, found: Found) -> Image.Image:
-    """The first scenes: above with their true boxes, masks and classes, below with the detections of a score of 0.5 or more."""
+    """The first scenes: above with their true boxes, masks and classes, below with as many of the best detections."""
     pairs = []
     for number in range(1, min(SHOWN, len(data)) + 1):
         truth = [a for a in data.coco["annotations"] if a["image_id"] == number]
-        guess = [a for a in found if a["image_id"] == number and a["score"] >= 0.5]
+        guess = sorted((a for a in found if a["image_id"] == number), key=lambda a: -a["score"])[: len(truth)]
         pairs.append([_draw(data.images[number - 1], objects, data.coco["categories"]) for objects in (truth, guess)])
     side = pairs[0][0].width
     grid = Image.new("RGB", ((side + GAP) * len(pairs) - GAP, 2 * side + GAP), "white")

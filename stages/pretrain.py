@@ -30,7 +30,7 @@ from stages.training.selection import Selector, criterion
 from stages.training.spend import StepFlops, step_flops, steps_within
 from stages.training.weights import save_encoder
 
-BANK = 2000  # labelled examples that the kNN readings along the way look at
+BANK = 1000  # labelled examples that the kNN readings along the way look at
 
 
 def pretrain(stage: Stage) -> None:
@@ -69,7 +69,7 @@ def _reference(stage: Stage, arm: Arm, data: Examples) -> tuple[int, Tensor | No
     summary = json.loads((folder / "reference.json").read_text())
     if not summary["trained"]:
         raise ValueError(f"reference.methods: {arm.method} is missing, and policy {arm.policy} needs its reference; add it")
-    table = pq.read_table(folder / "losses.parquet")
+    table = pq.ParquetFile(folder / "losses.parquet").read()
     if table["uid"].to_pylist() != data.uids:
         raise ValueError("results/reference: made for another version of the pool; run: dvc repro reference")
     share = int(stage.params.pretrain.reference_share * (summary["train_flops"] + summary["score_flops"]))

@@ -19,7 +19,7 @@ from models.flops import count
 from models.methods import Objective
 from stages.data import uids as uid_files
 from stages.data.pool import Pool
-from stages.params import ROOT, Policy
+from stages.params import ROOT
 from stages.stage import Stage, main, write_json
 from stages.training.build import build, open_for
 from stages.training.checkpoint import Checkpoint, key
@@ -27,11 +27,10 @@ from stages.training.device import generator, launch
 from stages.training.examples import Examples
 from stages.training.features import features, knn_top1, open_split
 from stages.training.loop import Loop
-from stages.training.selection import Selector, example_losses
+from stages.training.selection import UNIFORM, Selector, example_losses
 from stages.training.spend import forward_flops, step_flops
 from stages.training.weights import save_encoder
 
-UNIFORM = Policy(criterion="uniform", sampler="top_k", ratio=0.0)
 CHUNK = 512  # examples scored at once; a contrastive loss depends on it, a learner's super-batch is of this order
 
 
@@ -65,7 +64,7 @@ def _one(stage: Stage, fabric: Fabric, pool: Pool, method: str, folder: Path) ->
     loop = Loop(fabric, objective, trusted, recipe, Selector(UNIFORM, recipe, trusted, None, seed), steps, seed)
     checkpoint = Checkpoint(_key(stage, method), params.run.checkpoint_seconds)
     loop.run(bar=lambda steps_: stage.track(steps_, description=f"reference {method}"), checkpoint=checkpoint)
-    checkpoint.save(loop._saved())  # a finished reference is taken up again when only another method changed
+    checkpoint.save(loop.saved())  # a finished reference is taken up again when only another method changed
 
     candidates = open_for(params, method, backbone, pool, uid_files.load(ROOT / "data/versions/pool/uids.npy"))
     losses = score(stage, fabric, objective, candidates, method, seed)

@@ -10,29 +10,29 @@ from models.methods.supervised import Config
 from models.methods.supervised import Method as Supervised
 from stages.data import uids as uid_files
 from stages.data.pool import Pool
-from stages.params import ROOT, Method, Policy, View
+from stages.params import ROOT, Method, View
 from stages.stage import Stage, main
 from stages.training.device import launch
 from stages.training.examples import Examples, examples
 from stages.training.features import open_split, outputs, top_k
 from stages.training.loop import Loop
-from stages.training.selection import Selector
+from stages.training.selection import UNIFORM, Selector
 from stages.training.spend import step_flops
 from stages.training.weights import load_encoder
-
-UNIFORM = Policy(criterion="uniform", sampler="top_k", ratio=0.0)
 
 
 def semi_supervised(stage: Stage) -> None:
     """Finetune once a fraction, from the same encoder, and report test top-1 and top-5."""
     params, settings = stage.params, stage.params.semi_supervised
     pool = Pool.open(ROOT / "data/pool")
+    folder = ROOT / "results/pretrain" / str(stage.arm)
+    size = load_encoder(folder)[1]
+    test = open_split(pool, "test", size, params.run)
     protocols = []
     for fraction, steps in zip(settings.fractions, settings.steps, strict=True):
-        encoder, size = load_encoder(ROOT / "results/pretrain" / str(stage.arm))
+        encoder, _ = load_encoder(folder)
         uids = uid_files.load(ROOT / "data/splits" / f"labels-{fraction:g}.npy")
         labelled = examples(pool, uids, size, params.run, frozenset({"labels"}))
-        test = open_split(pool, "test", size, params.run)
         top1, top5 = finetune(stage, encoder, labelled, test, steps)
         name = f"{100 * fraction:g}pct"
         stage.metrics[f"top1_{name}"], stage.metrics[f"top5_{name}"] = top1, top5

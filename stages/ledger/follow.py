@@ -7,6 +7,7 @@ the next stage starts. Off with WINNOW_TRACKING=off.
 
 import contextlib
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +15,7 @@ from pathlib import Path
 from stages.params import ROOT
 from stages.progress import execution
 
+NICE = ["nice", "-n", "19"] if shutil.which("nice") else []  # logging must not slow the stage down
 PATIENCE = 60.0  # seconds to wait for the last lines to be logged
 
 
@@ -29,7 +31,7 @@ class Follower:
         self._log.parent.mkdir(parents=True, exist_ok=True)
         with open(self._log, "w") as log:
             self._child = subprocess.Popen(
-                [sys.executable, "-m", "stages.ledger.publish", address, str(work)],
+                [*NICE, sys.executable, "-m", "stages.ledger.publish", address, str(work)],
                 stdin=subprocess.PIPE,
                 stdout=sys.stderr.fileno(),  # where the one warning goes, if the run cannot be logged
                 stderr=log,

@@ -15,6 +15,8 @@ from stages.params import Method, Policy
 from stages.training.device import generator
 from stages.training.examples import Examples
 
+UNIFORM = Policy(criterion="uniform", sampler="top_k", ratio=0.0)  # what a reference and a finetuning train with
+
 
 @dataclass(frozen=True)
 class Picked:
