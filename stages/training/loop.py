@@ -22,7 +22,9 @@ from stages.training.device import generator
 from stages.training.examples import Examples
 from stages.training.selection import Picked, Selector
 
-FUSED = {name: {"fused": True} for name in ("adam", "adamw", "sgd")}  # one kernel for all weights: a tenth of a step here
+FUSED: dict[str, dict[str, Any]] = {
+    name: {"fused": True} for name in ("adam", "adamw", "sgd")
+}  # one kernel for all weights: a tenth of a step here
 COLUMNS = ("step", "index", "learner_loss", "reference_loss", "score", "train_loss")
 
 
