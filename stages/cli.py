@@ -52,6 +52,23 @@ def show() -> None:
 
 
 @main.command()
+@click.argument("first", metavar="A")
+@click.argument("second", metavar="B")
+def trace(first: str, second: str) -> None:
+    """Tell how two arms' policies differ, by what each trained on; A and B are names of arms or paths of trace.parquet."""
+    from pathlib import Path
+
+    from stages.params import ROOT
+    from stages.report import difference
+
+    paths = [
+        Path(name) if name.endswith(".parquet") else ROOT / "results/pretrain" / name / "trace.parquet" for name in (first, second)
+    ]
+    for line in difference.compare(*paths):
+        click.echo(line)
+
+
+@main.command()
 def publish() -> None:
     """Log to MLflow every finished stage that has no run yet (with $WINNOW_EXECUTION: none under that execution)."""
     import os

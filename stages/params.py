@@ -16,6 +16,8 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import ConfigKeyError, OmegaConfBaseException
 
 ROOT = Path(__file__).resolve().parent.parent
+# What `arms.*.after` names where an arm's policy reads no other arm's files: DVC wants a path, and this one is read anyway.
+NOTHING = "data/splits"
 
 
 @dataclass
@@ -54,6 +56,7 @@ class Dataset:
     max_pixels: int = 100_000_000
     trusted: float = 0.0
     pollution: Pollution = field(default_factory=Pollution)
+    options: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass
@@ -105,9 +108,17 @@ class Method:
 
 @dataclass
 class Policy:
+    """What is trained on; conf/policy/ explains each key. `backbone` is the proxy's, `resolution` in pixels."""
+
     criterion: str = "???"
     sampler: str = "top_k"
     ratio: float = 0.0
+    scorer: str = "learner"
+    resolution: int | None = None
+    coarse: bool = False
+    chunks: int = 16
+    gain: float = 1.0
+    backbone: str | None = None
 
 
 @dataclass
@@ -116,6 +127,7 @@ class Arm:
     method: str = "???"
     backbone: str = "???"
     seed: int = 0
+    after: str = NOTHING
 
 
 @dataclass
@@ -123,6 +135,7 @@ class Reference:
     methods: list[str] = field(default_factory=list)
     backbone: str = "???"
     examples: int = 0
+    twin: bool = False
 
 
 @dataclass

@@ -5,7 +5,9 @@ import importlib
 from collections.abc import Iterable
 from typing import Any
 
-from stages.params import Method, Params, ParamsError, Splits, View, plugin_config, plugins
+from stages.params import NOTHING, Arm, Method, Params, ParamsError, Splits, View, plugin_config, plugins
+
+SCORERS = ("learner", "proxy", "frozen", "replay")
 
 
 def check(params: Params) -> None:
@@ -96,8 +98,20 @@ def _check_view(key: str, view: View) -> None:
 def _check_policies(params: Params) -> None:
     for name, policy in params.policies.items():
         _one_of(f"policies.{name}.criterion", policy.criterion, plugins("models.criteria"))
-        _one_of(f"policies.{name}.sampler", policy.sampler, ("top_k", "softmax"))
-        _within(f"policies.{name}.ratio", policy.ratio, 0, 1, open_high=True)
+        key = f"policies.{name}"
+        _one_of(f"{key}.scorer", policy.scorer, SCORERS)
+        _one_of(f"{key}.sampler", policy.sampler, ("top_k", "softmax", "joint"))
+        _within(f"{key}.ratio", policy.ratio, 0, 1, open_high=True)
+        _within(f"{key}.chunks", policy.chunks, 1)
+        _within(f"{key}.gain", policy.gain, 0)
+        if policy.resolution is not None:
+            _within(f"{key}.resolution", policy.resolution, 8)
+        if policy.coarse and policy.resolution is None:
+            raise ParamsError(f"{key}.coarse: true, but {key}.resolution is null; give the size in pixels for half of a batch")
+        if policy.scorer == "proxy" and policy.backbone is None:
+            raise ParamsError(f"{key}.backbone: null, but the scorer is a proxy; name one of: {', '.join(params.backbones)}")
+        if policy.backbone is not None:
+            _one_of(f"{key}.backbone", policy.backbone, params.backbones)
 
 
 def _check_arms(params: Params) -> None:
@@ -110,6 +124,24 @@ def _check_arms(params: Params) -> None:
         _one_of(f"arms.{name}.method", arm.method, params.methods)
         _one_of(f"arms.{name}.backbone", arm.backbone, params.backbones)
         _within(f"arms.{name}.seed", arm.seed, 0, 2**31 - 1)
+        _check_policy_of_arm(name, params)
+
+
+def _check_policy_of_arm(name: str, params: Params) -> None:
+    """What only a policy and a method together can say."""
+    arm = params.arms[name]
+    policy, recipe = params.policies[arm.policy], params.methods[arm.method]
+    key = f"policies.{arm.policy}"
+    if policy.sampler == "joint" and recipe.batch_size % policy.chunks:
+        raise ParamsError(
+            f"{key}.chunks: {policy.chunks} does not divide methods.{arm.method}.batch_size {recipe.batch_size}; give a divisor of it"
+        )
+    if policy.coarse and recipe.batch_size % 2:
+        raise ParamsError(f"{key}.coarse: true, and methods.{arm.method}.batch_size is {recipe.batch_size}: make it even")
+    if policy.scorer == "replay" and arm.after == NOTHING:
+        raise ParamsError(f"arms.{name}.after: {arm.after!r} is no trace; give results/pretrain/ARM/trace.parquet")
+    if policy.scorer != "replay" and arm.after != NOTHING:
+        raise ParamsError(f"arms.{name}.after: {arm.after!r}, but policy {arm.policy} reads no trace; set it to {NOTHING}")
 
 
 def _check_training(params: Params) -> None:
@@ -149,6 +181,13 @@ def check_plugins(params: Params) -> None:
         plugin_config(module.Config, f"methods.{name}.settings", recipe.settings)
         for kind in ("views", "score_views"):
             _check_draws(f"methods.{name}.{kind}", getattr(recipe, kind), module.Method.VIEWS)
+    for arm in params.arms.values():
+        check_fit(params, arm)
+    source = importlib.import_module(f"stages.sources.{params.dataset.source}")
+    if hasattr(source, "Config"):
+        plugin_config(source.Config, "dataset.options", params.dataset.options)
+    elif params.dataset.options:
+        raise ParamsError(f"dataset.options: {params.dataset.options}, but source {params.dataset.source} has none; take them out")
     for name, block in params.curate.filters.items():
         filter_module = importlib.import_module(f"stages.filters.{name}")
         plugin_config(filter_module.Config, f"curate.filters.{name}", block)
@@ -160,3 +199,22 @@ def _check_draws(key: str, views: dict[str, View], wanted: dict[str, tuple[int, 
     for name, (least, most) in wanted.items():
         count = views[name].count if name in views else 0
         _within(f"{key}.{name}.count", count, least, most)
+
+
+def check_fit(params: Params, arm: Arm) -> None:
+    """Raise `ParamsError` where an arm's policy and method make no sense together, before anything is spent."""
+    from models import methods
+
+    method, policy, key = methods.load(arm.method).Method, params.policies[arm.policy], f"policies.{arm.policy}"
+    classifies = method.classify is not methods.Objective.classify
+    if policy.sampler == "joint" and not method.PAIR:
+        raise ParamsError(f"{key}.sampler: joint selects pairs, and method {arm.method} has none; take simclr, siglip or clip")
+    if policy.sampler == "joint" and policy.criterion in ("uniform", "gradient_norm"):
+        raise ParamsError(f"{key}.criterion: {policy.criterion} has no score of pairs, and the sampler is joint; take learnability")
+    if policy.sampler == "joint" and policy.scorer == "frozen" and policy.criterion != "easy":
+        raise ParamsError(f"{key}.criterion: {policy.criterion} needs a scorer, and it is frozen; joint selection takes easy then")
+    if policy.criterion == "gradient_norm" and not classifies:
+        raise ParamsError(f"{key}.criterion: gradient_norm needs a classifier, and method {arm.method} has none; take supervised")
+    reads = "reference" in importlib.import_module(f"models.criteria.{policy.criterion}").NEEDS
+    if reads and policy.scorer != "replay" and arm.method not in params.reference.methods:
+        raise ParamsError(f"reference.methods: {arm.method} is missing, and policy {arm.policy} needs its reference; add it")

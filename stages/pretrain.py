@@ -4,7 +4,6 @@ Charged to the budget: the arm's share of the reference (if its criterion uses o
 split and downstream tasks are recorded, and not charged: every arm pays the same for them.
 """
 
-import json
 from typing import Any
 
 import numpy as np
@@ -12,24 +11,27 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 from lightning_fabric import Fabric
-from torch import Tensor
 
 from models.flops import count
 from models.methods import Objective
 from stages.data import uids as uid_files
 from stages.data.pool import Pool
-from stages.params import ROOT, Arm
+from stages.params import NOTHING, ROOT, Arm
+from stages.params_check import check_fit
 from stages.stage import Stage, main
 from stages.training.build import build, open_for
 from stages.training.checkpoint import Checkpoint, key
 from stages.training.device import launch
 from stages.training.examples import Examples
 from stages.training.features import features, knn_top1, open_split, outputs, top_k
-from stages.training.loop import Loop, State
-from stages.training.selection import Selector, criterion
+from stages.training.loop import COLUMNS, Loop, State
+from stages.training.retrieval import retrieval
+from stages.training.scorers import Proxy, Reference, open_reference, replayed
+from stages.training.selection import Replay, Selector, criterion
 from stages.training.spend import StepFlops, step_flops, steps_within
 from stages.training.weights import save_encoder
 
+PROXY = 250_000  # added to an arm's seed for its proxy, which must not start as a copy of the learner
 BANK = 1000  # labelled examples that the kNN readings along the way look at
 
 
@@ -41,17 +43,25 @@ def pretrain(stage: Stage) -> None:
     data = open_for(params, arm.method, arm.backbone, pool, uid_files.load(ROOT / "data/versions/pool/uids.npy"))
     fabric, seed = launch(params.run), 1_000_003 * params.seed + arm.seed
     objective = build(params, arm.method, arm.backbone, data.classes, seed)
-    share, reference_loss = _reference(stage, arm, data)
-    step = step_flops(objective, recipe, policy, data)
-    steps = steps_within(params.pretrain.budget, share, step)
-    selector = Selector(policy, recipe, data, reference_loss, seed)
+    check_fit(params, arm)
+    share, reference = _reference(stage, arm, data)
+    proxy = build(params, arm.method, policy.backbone, data.classes, seed + PROXY) if policy.backbone else None
+    step = step_flops(objective, recipe, policy, data, proxy, reference)
+    steps, by = steps_within(params.pretrain.budget, share, step), "budget"
+    if policy.scorer == "replay":
+        replay = Replay(policy, recipe, data, replayed(ROOT / arm.after, data.uids), seed)
+        selector: Selector = replay
+        steps, by = min((steps, by), (replay.steps, "examples"))
+    else:
+        scorer = Proxy(fabric, proxy, recipe, steps) if proxy else None
+        selector = Selector(policy, recipe, data, reference, seed, scorer)
     loop = Loop(fabric, objective, data, recipe, selector, steps, seed)
     readings = Readings(stage, fabric, pool, objective, share, step, steps)
     checkpoint = Checkpoint(_key(stage, arm), params.run.checkpoint_seconds)
     state = loop.run(readings.watch, lambda s: stage.track(s, description=stage.address), checkpoint)
     save_encoder(stage.work, objective.exported(), params.backbones[arm.backbone])
     _write_trace(stage, data, state)
-    _record(stage, state, share, step, len(data))
+    _record(stage, state, share, step, len(data), by)
     checkpoint.remove()
 
 
@@ -61,26 +71,19 @@ def _arm(stage: Stage) -> Arm:
     return stage.params.arms[stage.arm]
 
 
-def _reference(stage: Stage, arm: Arm, data: Examples) -> tuple[int, Tensor | None]:
-    """The arm's share of the reference's FLOPs, and the reference's loss for each example (n,), where the policy uses it."""
-    if "reference" not in criterion(stage.params.policies[arm.policy]).NEEDS:
+def _reference(stage: Stage, arm: Arm, data: Examples) -> tuple[int, Reference | None]:
+    """The arm's share of the reference's FLOPs, and the reference, where the policy uses it."""
+    policy = stage.params.policies[arm.policy]
+    if policy.scorer == "replay" or ("reference" not in criterion(policy).NEEDS and policy.scorer != "frozen"):
         return 0, None
-    folder = ROOT / "results/reference/models" / arm.method
-    summary = json.loads((folder / "reference.json").read_text())
-    if not summary["trained"]:
-        raise ValueError(f"reference.methods: {arm.method} is missing, and policy {arm.policy} needs its reference; add it")
-    table = pq.ParquetFile(folder / "losses.parquet").read()
-    if table["uid"].to_pylist() != data.uids:
-        raise ValueError("results/reference: made for another version of the pool; run: dvc repro reference")
-    share = int(stage.params.pretrain.reference_share * (summary["train_flops"] + summary["score_flops"]))
-    return share, torch.from_numpy(table["loss"].to_numpy().astype(np.float32))
+    return open_reference(stage.params, arm, data.uids, data.classes, policy.sampler == "joint")
 
 
 class Readings:
     """curve.csv: at evenly spaced steps, FLOPs spent, mean training loss since the last reading, and top-1 on val.
 
     `val_top1` is a kNN vote on the encoder's features, the same for every method; `own_top1` is the method's own classifier's,
-    where it has one.
+    where it has one; a method of images and captions adds retrieval and zero-shot (stages/training/retrieval.py).
     """
 
     def __init__(self, stage: Stage, fabric: Fabric, pool: Pool, objective: Objective, share: int, step: StepFlops, steps: int) -> None:
@@ -91,6 +94,7 @@ class Readings:
         size = stage.params.backbones[_arm(stage).backbone].image_size
         run = stage.params.run
         self.bank, self.val = open_split(pool, "probe", size, run, BANK), open_split(pool, "val", size, run)
+        self.captioned, self.names = self._captioned(pool), pool.classes
         images = len(self.bank) + 2 * len(self.val)
         stage.flops["evaluate"] = readings * images * count(objective.exported(), (3, size, size)).forward
 
@@ -107,7 +111,7 @@ class Readings:
                 "examples_seen": seen,
                 "loss": round(float(since.mean()), 6),
                 "val_top1": round(self._val_top1(), 6),
-                **self._own_top1(),
+                **self._own(),
             }
         )
         lines = [",".join(rows[0]), *(",".join(map(str, row.values())) for row in rows)]
@@ -118,7 +122,16 @@ class Readings:
         bank, val = features(encoder, self.bank, self.fabric), features(encoder, self.val, self.fabric)
         return knn_top1(bank, self.bank.labels, val, self.val.labels)
 
-    def _own_top1(self) -> dict[str, float]:
+    def _captioned(self, pool: Pool) -> Examples | None:
+        """The val split with its captions, where the method reads captions."""
+        if "captions" not in self.objective.NEEDS:
+            return None
+        arm = _arm(self.stage)
+        return open_for(self.stage.params, arm.method, arm.backbone, pool, self.val.uids)
+
+    def _own(self) -> dict[str, float]:
+        if self.captioned is not None:
+            return retrieval(self.objective, self.captioned, self.names, self.fabric)
         if type(self.objective).classify is Objective.classify:
             return {}
         logits = outputs(self.objective, self.objective.classify, self.val, self.fabric)  # type: ignore[arg-type]
@@ -126,16 +139,23 @@ class Readings:
 
 
 def _write_trace(stage: Stage, data: Examples, state: State) -> None:
-    """trace.parquet: one row for each example trained on, in order; losses and scores are NaN where the policy has none."""
-    indices = state.column("index").numpy()
-    columns: dict[str, Any] = {"step": pa.array(state.column("step").numpy(), pa.int32())}
-    columns["uid"] = pa.array(data.uids).take(pa.array(indices)).dictionary_encode()
+    """trace.parquet: a row for each example trained on and for a sample of the rejected, step by step, those trained on first.
+
+    Losses and scores are NaN where the policy has none; `rank` is the place of the score among the candidates, 0 the highest.
+    """
+    kinds = (False, True) if state.column("step", passed=True).numel() else (False,)
+    rows = {name: np.concatenate([state.column(name, passed).numpy() for passed in kinds]) for name in COLUMNS}
+    chosen = np.concatenate([np.full(len(state.column("step", passed)), not passed) for passed in kinds])
+    order = np.lexsort((~chosen, rows["step"]))
+    columns: dict[str, Any] = {"step": pa.array(rows["step"][order], pa.int32())}
+    columns["uid"] = pa.array(data.uids).take(pa.array(rows["index"][order])).dictionary_encode()
+    columns["selected"], columns["rank"] = pa.array(chosen[order]), pa.array(rows["rank"][order], pa.int32())
     for name in ("learner_loss", "reference_loss", "score", "train_loss"):
-        columns[name] = pa.array(state.column(name).numpy(), pa.float32())
+        columns[name] = pa.array(rows[name][order], pa.float32())
     pq.write_table(pa.table(columns), stage.work / "trace.parquet", compression="zstd")
 
 
-def _record(stage: Stage, state: State, share: int, step: StepFlops, available: int) -> None:
+def _record(stage: Stage, state: State, share: int, step: StepFlops, available: int, by: str) -> None:
     stage.flops["score"], stage.flops["train"] = state.step * step.score, state.step * step.train
     total = share + state.step * step.total
     indices = state.column("index")
@@ -145,10 +165,10 @@ def _record(stage: Stage, state: State, share: int, step: StepFlops, available: 
         distinct_examples=len(torch.unique(indices)),
         available_examples=available,
         budget=stage.params.pretrain.budget,
-        stopped_by="budget",
+        stopped_by=by,
         flops={"reference": share, "score": stage.flops["score"], "train": stage.flops["train"], "total": total},
         loss=state.watched["curve"][-1]["loss"],
-        **{name: value for name, value in state.watched["curve"][-1].items() if name.endswith("top1")},
+        **{name: value for name, value in state.watched["curve"][-1].items() if name not in ("step", "flops", "examples_seen", "loss")},
     )
 
 
@@ -165,6 +185,7 @@ def _key(stage: Stage, arm: Arm) -> str:
         "backbone": params.backbones[arm.backbone],
     }
     inputs = [ROOT / "data/versions/pool/uids.npy", ROOT / "data/pool/index.parquet"]
+    inputs += [ROOT / arm.after] if arm.after != NOTHING else []
     losses = ROOT / "results/reference/models" / arm.method / "losses.parquet"
     return key(settings, inputs + ([losses] if losses.exists() else []))
 

@@ -16,7 +16,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from models.flops import count
-from models.methods import Objective
+from models.methods import Batch, Objective
 from stages.data import uids as uid_files
 from stages.data.pool import Pool
 from stages.params import ROOT
@@ -27,7 +27,8 @@ from stages.training.device import generator, launch
 from stages.training.examples import Examples
 from stages.training.features import features, knn_top1, open_split
 from stages.training.loop import Loop
-from stages.training.selection import UNIFORM, Selector, example_losses
+from stages.training.scorers import own, scored
+from stages.training.selection import UNIFORM, Selector
 from stages.training.spend import forward_flops, step_flops
 from stages.training.weights import save_encoder
 
@@ -41,7 +42,7 @@ def reference(stage: Stage) -> None:
     for method in stage.params.methods:
         folder = stage.work / "models" / method
         folder.mkdir(parents=True)
-        summary: dict[str, object] = {"trained": False, "train_flops": 0, "score_flops": 0}
+        summary: dict[str, object] = {"trained": False, "train_flops": 0, "score_flops": 0, "flops": 0}
         if method in stage.params.reference.methods:
             summary = _one(stage, fabric, pool, method, folder)
         write_json(folder / "reference.json", summary)
@@ -49,63 +50,99 @@ def reference(stage: Stage) -> None:
 
 
 def _spent(path: Path) -> int:
-    summary = json.loads(path.read_text())
-    return int(summary["train_flops"] + summary["score_flops"])
+    return int(json.loads(path.read_text())["flops"])
 
 
 def _one(stage: Stage, fabric: Fabric, pool: Pool, method: str, folder: Path) -> dict[str, object]:
     params = stage.params
-    recipe, backbone = params.methods[method], params.reference.backbone
-    trusted = open_for(params, method, backbone, pool, uid_files.load(ROOT / "data/versions/reference/uids.npy"))
-    seed = 1_000_003 * params.seed + 500_000
-    objective = build(params, method, backbone, trusted.classes, seed)
-    step = step_flops(objective, recipe, UNIFORM, trusted)
-    steps = max(1, params.reference.examples // recipe.batch_size)
-    loop = Loop(fabric, objective, trusted, recipe, Selector(UNIFORM, recipe, trusted, None, seed), steps, seed)
-    checkpoint = Checkpoint(_key(stage, method), params.run.checkpoint_seconds)
-    loop.run(bar=lambda steps_: stage.track(steps_, description=f"reference {method}"), checkpoint=checkpoint)
-    checkpoint.save(loop.saved())  # a finished reference is taken up again when only another method changed
-
-    candidates = open_for(params, method, backbone, pool, uid_files.load(ROOT / "data/versions/pool/uids.npy"))
-    losses = score(stage, fabric, objective, candidates, method, seed)
-    table = pa.table({"uid": candidates.uids, "loss": pa.array(losses.numpy(), pa.float32())})
-    pq.write_table(table, folder / "losses.parquet")
-    save_encoder(folder, objective.exported(), params.backbones[backbone])
+    backbone = params.backbones[params.reference.backbone]
+    trusted, candidates = (_open(stage, pool, method, version) for version in ("reference", "pool"))
+    objective, spent = _train(stage, fabric, method, trusted, "reference")
+    losses, sides, cost = score(stage, fabric, objective, candidates, method)
+    columns = {"uid": candidates.uids, "loss": pa.array(losses.numpy(), pa.float32())}
+    if params.reference.twin:
+        twin, more = _train(stage, fabric, method, candidates, "twin")
+        values, _, again = score(stage, fabric, twin, candidates, method)
+        columns["twin_loss"] = pa.array(values.numpy(), pa.float32())
+        spent, cost = spent + more, cost + again
+    pq.write_table(pa.table(columns), folder / "losses.parquet")
+    if sides is not None:
+        save_file({"first": sides[0], "second": sides[1]}, folder / "embeddings.safetensors")
+    save_encoder(folder, objective.exported(), backbone)
     save_file({k: v.detach().cpu().contiguous() for k, v in objective.state_dict().items()}, folder / "method.safetensors")
-    top1 = _val_top1(stage, fabric, pool, objective, params.backbones[backbone].image_size)
-    stage.metrics[method] = {"val_top1": top1, "steps": steps, "mean_pool_loss": float(losses.mean())}
-    whole, rest = divmod(len(candidates), CHUNK)
-    score_flops = whole * forward_flops(objective, recipe.score_views, CHUNK, candidates)
-    score_flops += forward_flops(objective, recipe.score_views, rest, candidates) if rest else 0
-    return {"trained": True, "train_flops": steps * step.train, "score_flops": score_flops}
+    top1 = _val_top1(stage, fabric, pool, objective, backbone.image_size)
+    stage.metrics[method] = {"val_top1": top1, "steps": _steps(stage, method), "mean_pool_loss": float(losses.mean())}
+    return {"trained": True, "train_flops": spent, "score_flops": cost, "flops": spent + cost}
 
 
-def score(stage: Stage, fabric: Fabric, objective: Objective, data: Examples, method: str, seed: int) -> Tensor:
-    """The reference's loss on each of n examples, (n,), in chunks of a fixed size and order."""
-    views = stage.params.methods[method].score_views
-    losses = []
+def _open(stage: Stage, pool: Pool, method: str, version: str) -> Examples:
+    uids = uid_files.load(ROOT / "data/versions" / version / "uids.npy")
+    return open_for(stage.params, method, stage.params.reference.backbone, pool, uids)
+
+
+def _steps(stage: Stage, method: str) -> int:
+    return max(1, stage.params.reference.examples // stage.params.methods[method].batch_size)
+
+
+def _train(stage: Stage, fabric: Fabric, method: str, data: Examples, name: str) -> tuple[Objective, int]:
+    """A small model of the method trained on `data`, uniformly, and its FLOPs."""
+    params, recipe = stage.params, stage.params.methods[method]
+    seed = 1_000_003 * params.seed + 500_000
+    objective = build(params, method, params.reference.backbone, data.classes, seed)
+    step, steps = step_flops(objective, recipe, UNIFORM, data), _steps(stage, method)
+    loop = Loop(fabric, objective, data, recipe, Selector(UNIFORM, recipe, data, None, seed), steps, seed)
+    checkpoint = Checkpoint(_key(stage, method, name), params.run.checkpoint_seconds)
+    loop.run(bar=lambda steps_: stage.track(steps_, description=f"{name} {method}"), checkpoint=checkpoint)
+    checkpoint.save(loop.saved())  # a finished reference is taken up again when only another method changed
+    return objective, steps * step.train
+
+
+def score(
+    stage: Stage, fabric: Fabric, objective: Objective, data: Examples, method: str
+) -> tuple[Tensor, tuple[Tensor, Tensor] | None, int]:
+    """The model's loss on each of n examples, (n,), in chunks of a fixed size and order; embeddings (n, E) of both sides where the
+    method has pairs, kept as float32, so that no pair is ever computed by the towers again; and the FLOPs."""
+    views, seed = stage.params.methods[method].score_views, 1_000_003 * stage.params.seed + 500_000
+    losses, sides, spent = [], [], 0
     starts = range(0, len(data), CHUNK)
-    for start in stage.track(starts, total=len(starts), description=f"reference {method}: losses of the pool"):
+    for start in stage.track(starts, total=len(starts), description=f"{method}: losses of the pool"):
         indices = np.arange(start, min(start + CHUNK, len(data)))
         batch = data.batch(indices, data.pixels.get(indices), views, generator(seed, "score", start), fabric.device)
         with fabric.autocast():
-            losses.append(example_losses(objective, batch))
+            if objective.PAIR:
+                one, embedded = _embedded(objective, batch)
+                sides.append(embedded)
+            else:
+                one = scored(objective, batch).example
+        losses.append(one)
+    whole, rest = divmod(len(data), CHUNK)
+    spent = whole * forward_flops(objective, views, CHUNK, data) + (forward_flops(objective, views, rest, data) if rest else 0)
     out = torch.cat(losses)
     if not torch.isfinite(out).all():
         raise ValueError(f"reference of {method}: {int((~torch.isfinite(out)).sum())} losses are not finite; lower its lr")
-    return out
+    both = (torch.cat([s[0] for s in sides]), torch.cat([s[1] for s in sides])) if sides else None
+    return out, both, spent
 
 
-def _key(stage: Stage, method: str) -> str:
+@torch.no_grad()
+def _embedded(objective: Objective, batch: Batch) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+    objective.eval()
+    first, second = objective.embed(batch)
+    losses = objective.compare(first, second)
+    return own(objective, losses).float().cpu(), (first.float().cpu().clone(), second.float().cpu().clone())
+
+
+def _key(stage: Stage, method: str, name: str) -> str:
     settings = {
-        "stage": f"reference {method}",
+        "stage": f"{name} {method}",
         "seed": stage.params.seed,
         "run": stage.params.run,
         "reference": {"backbone": stage.params.reference.backbone, "examples": stage.params.reference.examples},
         "backbone": stage.params.backbones[stage.params.reference.backbone],
         "method": stage.params.methods[method],
     }
-    return key(settings, [ROOT / "data/versions/reference/uids.npy", ROOT / "data/pool/index.parquet"])
+    version = "reference" if name == "reference" else "pool"
+    return key(settings, [ROOT / "data/versions" / version / "uids.npy", ROOT / "data/pool/index.parquet"])
 
 
 def _val_top1(stage: Stage, fabric: Fabric, pool: Pool, objective: Objective, size: int) -> float:

@@ -22,10 +22,14 @@ class Batch:
 
 @dataclass
 class Losses:
-    """`example` (B,), each example's own loss; `pair` (B, B) for contrastive methods, image i against text or view j."""
+    """`example` (B,), each example's own loss; `pair` (B, B) for contrastive methods, image i against text or view j.
+
+    `gradient_norm` (B,), for a method with a classifier: the norm of the loss's gradient by the logits, without a graph.
+    """
 
     example: Tensor
     pair: Tensor | None = None
+    gradient_norm: Tensor | None = None
 
 
 class Objective(nn.Module):
@@ -33,9 +37,23 @@ class Objective(nn.Module):
 
     NEEDS: ClassVar[frozenset[str]] = frozenset()  # of {"labels", "captions"}
     VIEWS: ClassVar[dict[str, tuple[int, int]]] = {"image": (1, 1)}  # name of a view -> least and most draws
+    # What `Losses.pair` holds: "sigmoid", losses of pairs that add up to the batch's; "softmax", logits; "", nothing.
+    PAIR: ClassVar[str] = ""
     encoder: nn.Module
 
     def forward(self, batch: Batch) -> Losses:
+        raise NotImplementedError
+
+    def embed(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Where there are pairs: the unit-norm embeddings (B, E) of both sides, from which `pairs` makes `Losses.pair`."""
+        raise NotImplementedError
+
+    def compare(self, first: Tensor, second: Tensor) -> Losses:
+        """The losses of embeddings (B, E) and (B, E): what `forward` does after `embed`."""
+        raise NotImplementedError
+
+    def pairs(self, first: Tensor, second: Tensor) -> Tensor:
+        """Embeddings (B, E) and (C, E) -> (B, C) as in `Losses.pair`; a pair's own is on the diagonal."""
         raise NotImplementedError
 
     def exported(self) -> nn.Module:

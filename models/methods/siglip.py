@@ -30,6 +30,7 @@ class Method(Objective):
     """
 
     NEEDS = frozenset({"captions"})
+    PAIR = "sigmoid"
 
     def __init__(self, encoder: nn.Module, config: Config, classes: int) -> None:
         super().__init__()
@@ -40,14 +41,23 @@ class Method(Objective):
         self.bias = nn.Parameter(torch.tensor(config.bias))
 
     def forward(self, batch: Batch) -> Losses:
+        return self.compare(*self.embed(batch))
+
+    def compare(self, first: Tensor, second: Tensor) -> Losses:
+        pair = self.pairs(first, second)
+        return Losses(pair.sum(dim=1), pair)
+
+    def embed(self, batch: Batch) -> tuple[Tensor, Tensor]:
         assert batch.tokens is not None
         images = F.normalize(self.head(self.encoder(batch.views["image"][0])), dim=-1)
-        pair = sigmoid_pairs(images, self.text(batch.tokens), self.log_temperature.exp(), self.bias)
-        return Losses(pair.sum(dim=1), pair)
+        return images, self.text(batch.tokens)
+
+    def pairs(self, first: Tensor, second: Tensor) -> Tensor:
+        return sigmoid_pairs(first, second, self.log_temperature.exp(), self.bias)
 
 
 def sigmoid_pairs(images: Tensor, texts: Tensor, temperature: Tensor, bias: Tensor) -> Tensor:
     """Unit-norm (B, E) and (B, E) -> the negative log-likelihood of every pair, (B, B)."""
     logits = temperature * (images @ texts.T).float() + bias
-    signs = 2 * torch.eye(len(logits), device=logits.device) - 1
+    signs = 2 * torch.eye(*logits.shape, device=logits.device) - 1
     return F.softplus(-signs * logits)

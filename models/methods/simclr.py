@@ -27,6 +27,7 @@ class Method(Objective):
     """NT-Xent over two views of each example (equation 1): each view must find the other among all 2B - 1 others."""
 
     VIEWS: ClassVar[dict[str, tuple[int, int]]] = {"image": (2, 2)}
+    PAIR = "softmax"
 
     def __init__(self, encoder: nn.Module, config: Config, classes: int) -> None:
         super().__init__()
@@ -34,15 +35,34 @@ class Method(Objective):
         self.head = mlp(width(encoder), config.hidden, config.out)
 
     def forward(self, batch: Batch) -> Losses:
-        first, second = batch.views["image"]
-        embeddings = F.normalize(self.head(self.encoder(torch.cat([first, second]))), dim=-1)
-        return Losses(nt_xent(embeddings, self.config.temperature))
+        return self.compare(*self.embed(batch))
+
+    def compare(self, first: Tensor, second: Tensor) -> Losses:
+        logits = similarities(torch.cat([first, second]), self.config.temperature)
+        return Losses(losses(logits), logits[: len(first), len(first) :])
+
+    def embed(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        first, second = F.normalize(self.head(self.encoder(torch.cat(batch.views["image"]))), dim=-1).chunk(2)
+        return first, second
+
+    def pairs(self, first: Tensor, second: Tensor) -> Tensor:
+        """Logits of the first views against the second; NT-Xent's pairs of equal views are left out."""
+        return (first @ second.T).float() / self.config.temperature
 
 
 def nt_xent(embeddings: Tensor, temperature: float) -> Tensor:
     """Unit-norm embeddings (2B, D), the two views of example i at i and B + i -> the mean of their two losses, (B,)."""
-    count = len(embeddings) // 2
+    return losses(similarities(embeddings, temperature))
+
+
+def similarities(embeddings: Tensor, temperature: float) -> Tensor:
+    """Unit-norm embeddings (2B, D) -> logits (2B, 2B) of each view against all others, itself left out."""
     logits = (embeddings @ embeddings.T).float() / temperature
-    logits = logits.masked_fill(torch.eye(2 * count, dtype=torch.bool, device=logits.device), float("-inf"))
+    return logits.masked_fill(torch.eye(len(logits), dtype=torch.bool, device=logits.device), float("-inf"))
+
+
+def losses(logits: Tensor) -> Tensor:
+    """Logits (2B, 2B) -> (B,)."""
+    count = len(logits) // 2
     partner = torch.arange(2 * count, device=logits.device).roll(count)
     return F.cross_entropy(logits, partner, reduction="none").view(2, count).mean(dim=0)

@@ -31,7 +31,14 @@ class Method(Objective):
     def forward(self, batch: Batch) -> Losses:
         logits = self.classify(batch.views["image"][0])
         smoothing = self.config.label_smoothing if self.training else 0.0
-        return Losses(F.cross_entropy(logits, batch.labels, reduction="none", label_smoothing=smoothing))
+        losses = F.cross_entropy(logits, batch.labels, reduction="none", label_smoothing=smoothing)
+        return Losses(losses, gradient_norm=None if self.training else gradient_norm(logits, batch.labels))
 
     def classify(self, images: Tensor) -> Tensor:
         return self.head(self.encoder(images))
+
+
+def gradient_norm(logits: Tensor, labels: Tensor) -> Tensor:
+    """Logits (B, K) and labels (B,) -> the Euclidean norm of softmax minus the one-hot label, (B,), without a graph."""
+    probabilities = logits.detach().float().softmax(dim=-1)
+    return (probabilities - F.one_hot(labels, logits.shape[1])).norm(dim=-1)

@@ -59,7 +59,8 @@ def curve(root: Path, arm: str) -> tuple[list[float], list[float]]:
 def trace(root: Path, arm: str) -> Trace:
     """trace.parquet, without its losses."""
     path = require(root, "pretrain", "trace.parquet", arm)
-    table = pq.read_table(path, columns=["uid", "step", "score"], read_dictionary=["uid"])
+    table = pq.read_table(path, columns=["uid", "step", "score", "selected"], read_dictionary=["uid"])
+    table = table.filter(table["selected"])
     column = table["uid"].unify_dictionaries().combine_chunks()
     if not isinstance(column, pa.DictionaryArray):  # what combine_chunks gives for an empty table depends on the version
         column = column.chunk(0) if column.num_chunks else pa.array([], pa.string()).dictionary_encode()

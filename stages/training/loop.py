@@ -10,34 +10,34 @@ from typing import Any
 
 import torch
 from lightning_fabric import Fabric
-from timm.optim import create_optimizer_v2
-from timm.scheduler.cosine_lr import CosineLRScheduler
 from torch import Tensor
 
 from models.methods import Objective
-from stages.data import order
 from stages.params import Method
+from stages.training.build import optimisation
 from stages.training.checkpoint import Checkpoint
-from stages.training.device import generator
 from stages.training.examples import Examples
 from stages.training.selection import Picked, Selector
 
-FUSED: dict[str, dict[str, Any]] = {
-    name: {"fused": True} for name in ("adam", "adamw", "sgd")
-}  # one kernel for all weights: a tenth of a step here
-COLUMNS = ("step", "index", "learner_loss", "reference_loss", "score", "train_loss")
+COLUMNS = ("step", "index", "learner_loss", "reference_loss", "score", "rank", "train_loss")
 
 
 @dataclass
 class State:
-    """Where a run is: steps done, the trace so far (column -> one tensor a step) and what its watcher wants kept."""
+    """Where a run is: steps done, the trace so far (column -> one tensor a step) and what its watcher wants kept.
+
+    `trace` holds what was trained on, `passed` a sample of the candidates that were not.
+    """
 
     step: int = 0
     trace: dict[str, list[Tensor]] = field(default_factory=lambda: {name: [] for name in COLUMNS})
+    passed: dict[str, list[Tensor]] = field(default_factory=lambda: {name: [] for name in COLUMNS})
     watched: dict[str, Any] = field(default_factory=dict)
 
-    def column(self, name: str) -> Tensor:
-        return torch.cat(self.trace[name]) if self.trace[name] else torch.zeros(0)
+    def column(self, name: str, passed: bool = False) -> Tensor:
+        """One column, (n,), in the order of the steps."""
+        parts = (self.passed if passed else self.trace)[name]
+        return torch.cat(parts) if parts else torch.zeros(0)
 
 
 class Loop:
@@ -48,12 +48,7 @@ class Loop:
     ) -> None:
         self.fabric, self.objective, self.data, self.recipe = fabric, objective, data, recipe
         self.selector, self.steps, self.seed = selector, steps, seed
-        optimizer = create_optimizer_v2(
-            objective, opt=recipe.optimiser, lr=recipe.lr, weight_decay=recipe.weight_decay, **FUSED.get(recipe.optimiser, {})
-        )
-        self.schedule = CosineLRScheduler(
-            optimizer, t_initial=steps, warmup_t=int(recipe.warmup * steps), warmup_prefix=False, t_in_epochs=False
-        )
+        optimizer, self.schedule = optimisation(objective, recipe, steps)
         self.module, self.optimizer = fabric.setup(objective, optimizer)
         self.state = State()
 
@@ -81,27 +76,26 @@ class Loop:
     def _fetch(self, step: int) -> Any:
         if step >= self.steps:
             return None
-        indices = order.candidates(step, self.selector.candidates, len(self.data), self.seed)
+        indices = self.selector.indices(step)
         return indices, self.data.pixels.ahead(indices)
 
     def _train(self, picked: Picked, step: int) -> Tensor:
-        views = generator(self.seed, "views", step)
-        batch = self.data.batch(picked.indices, picked.images, self.recipe.views, views, self.fabric.device)
+        batches = self.selector.batches(picked, step, self.fabric.device)
         self.module.train()
-        losses = self.module(batch).example
+        losses = torch.cat([self.module(batch).example for batch in batches])
         self._refuse_unfinite(losses, picked, step)
         self.schedule.step_update(step)
         self.optimizer.zero_grad()
         self.fabric.backward(losses.mean())
         self.optimizer.step()
         self.objective.after_step((step + 1) / self.steps)
+        self.selector.scorer.learn(batches, step)
         return losses.detach().float().cpu()
 
     def _record(self, picked: Picked, losses: Tensor, step: int) -> None:
-        steps = torch.full((len(picked.indices),), step, dtype=torch.int32)
-        row = (steps, torch.from_numpy(picked.indices), picked.learner_loss, picked.reference_loss, picked.score, losses)
-        for name, value in zip(COLUMNS, row, strict=True):
-            self.state.trace[name].append(value)
+        _append(self.state.trace, picked, losses, step)
+        if picked.passed is not None:
+            _append(self.state.passed, picked.passed, torch.full((len(picked.passed.indices),), torch.nan), step)
         self.state.step = step + 1
 
     def _refuse_unfinite(self, losses: Tensor, picked: Picked, step: int) -> None:
@@ -116,13 +110,23 @@ class Loop:
             "step": self.state.step,
             "objective": self.objective.state_dict(),
             "optimizer": self.optimizer.state_dict(),
+            "scorer": self.selector.scorer.state(),
             "trace": {name: self.state.column(name) for name in COLUMNS},
+            "passed": {name: self.state.column(name, passed=True) for name in COLUMNS},
             "watched": self.state.watched,
         }
 
     def _restore(self, saved: dict[str, Any]) -> None:
         self.objective.load_state_dict(saved["objective"])
         self.optimizer.load_state_dict(saved["optimizer"])
-        trace = {name: [column] for name, column in saved["trace"].items()}
-        self.state = State(saved["step"], trace, saved["watched"])
+        self.selector.scorer.restore(saved["scorer"])
+        trace, passed = ({name: [column] for name, column in saved[kind].items()} for kind in ("trace", "passed"))
+        self.state = State(saved["step"], trace, passed, saved["watched"])
         print(f"resuming after step {self.state.step} of {self.steps}", flush=True)
+
+
+def _append(trace: dict[str, list[Tensor]], picked: Picked, losses: Tensor, step: int) -> None:
+    steps = torch.full((len(picked.indices),), step, dtype=torch.int32)
+    row = (steps, torch.from_numpy(picked.indices), picked.learner_loss, picked.reference_loss, picked.score, picked.rank, losses)
+    for name, value in zip(COLUMNS, row, strict=True):
+        trace[name].append(value)

@@ -1,4 +1,4 @@
-"""Which candidates are worth training on: scores by the learner and the reference, then a sampler. The learner is not disturbed:
+"""Which candidates are worth training on: scores by a scorer and the reference, then a sampler. The learner is not disturbed:
 scoring runs in eval mode without gradient, on generators of its own, and the order of candidates does not depend on it."""
 
 import importlib
@@ -10,56 +10,116 @@ import torch
 from torch import Tensor, nn
 
 from models import samplers
-from models.methods import Batch
-from stages.params import Method, Policy
+from models.methods import Batch, Losses
+from stages.data import order
+from stages.params import Method, Policy, View
 from stages.training.device import generator
 from stages.training.examples import Examples
+from stages.training.scorers import Learner, Reference, score_views, shrunk
 
 UNIFORM = Policy(criterion="uniform", sampler="top_k", ratio=0.0)  # what a reference and a finetuning train with
+REJECTED = 8  # one rejected candidate is recorded for each 8 that are trained on
 
 
 @dataclass(frozen=True)
 class Picked:
-    """The sub-batch: `indices` (b,) into the examples, `images` (b, 3, S, S), and why: losses and scores (b,), NaN where unused."""
+    """The sub-batch: `indices` (b,) into the examples, `images` (b, 3, S, S), and why, each (b,) and NaN where unused.
+
+    `rank` is the place of the score among the B candidates, 0 the highest. `passed` is a sample of the rest, without images.
+    """
 
     indices: np.ndarray
-    images: Tensor
+    images: Tensor | None
     learner_loss: Tensor
     reference_loss: Tensor
     score: Tensor
+    rank: Tensor
+    passed: "Picked | None" = None
 
 
 class Selector:
-    """Applies one policy. `reference_loss` (n,) holds the frozen reference's loss for each example, where the policy needs it."""
+    """Applies one policy; `reference` speaks of each example of `data`, where the policy needs it.
 
-    def __init__(self, policy: Policy, recipe: Method, data: Examples, reference_loss: Tensor | None, seed: int) -> None:
+    Raises:
+        ValueError: if policy and method do not fit each other, before anything is computed.
+    """
+
+    def __init__(
+        self, policy: Policy, recipe: Method, data: Examples, reference: Reference | None, seed: int, scorer: Learner | None = None
+    ) -> None:
         self.policy, self.recipe, self.data, self.seed = policy, recipe, data, seed
         self.criterion = criterion(policy)
-        self.reference_loss = reference_loss
-        if "reference" in self.criterion.NEEDS and reference_loss is None:
+        self.reference, self.scorer = reference, scorer or Learner()
+        if "reference" in self.criterion.NEEDS and reference is None:
             raise ValueError(f"policies: criterion {policy.criterion} needs a reference of this method; see reference.methods")
+        if policy.scorer == "frozen" and "learner" in self.criterion.NEEDS and (reference is None or reference.twin is None):
+            raise ValueError(f"reference.twin: false, and criterion {policy.criterion} with a frozen scorer needs it; set it to true")
         self.take = recipe.batch_size
         self.candidates = super_batch(recipe, policy)
+        order.epoch_steps(len(data), self.candidates)
+
+    def indices(self, step: int) -> np.ndarray:
+        """The candidates of a step, (B,)."""
+        return order.candidates(step, self.candidates, len(self.data), self.seed)
 
     @torch.no_grad()
     def pick(self, objective: nn.Module, indices: np.ndarray, images: Tensor, step: int, device: torch.device) -> Picked:
         """Score the candidates (B,) and take the sub-batch (b,)."""
+        losses = self._losses(objective, indices, images, step, device)
+        place = torch.from_numpy(indices)
         unknown = torch.full((len(indices),), torch.nan)
-        learner = self._learner_loss(objective, indices, images, step, device) if "learner" in self.criterion.NEEDS else unknown
-        reference = unknown if self.reference_loss is None else self.reference_loss[torch.from_numpy(indices)]
-        scores = self.criterion.score(learner, reference)
+        own = unknown if losses is None else losses.example
+        reference = unknown if self.reference is None else self.reference.losses[place]
+        norm = None if losses is None else losses.gradient_norm
+        if "gradient_norm" in self.criterion.NEEDS and norm is None:
+            raise ValueError("policies: criterion gradient_norm needs a method with a classifier, such as supervised")
+        scores = self.criterion.score(norm if "gradient_norm" in self.criterion.NEEDS and norm is not None else own, reference)
         self._refuse_unfinite(scores, indices, step)
-        chosen = self._sample(scores, step)
-        return Picked(indices[chosen.numpy()], images[chosen], learner[chosen], reference[chosen], scores[chosen])
+        chosen = self._joint(objective, losses, indices, step, device) if self.policy.sampler == "joint" else self._sample(scores, step)
+        rank = torch.empty(len(scores), dtype=torch.int32)
+        rank[torch.sort(scores, descending=True, stable=True).indices] = torch.arange(len(scores), dtype=torch.int32)
+
+        def those(which: Tensor, images: Tensor | None, passed: Picked | None) -> Picked:
+            return Picked(indices[which.numpy()], images, own[which], reference[which], scores[which], rank[which], passed)
+
+        passed = self._passed(len(indices), chosen, step)
+        return those(chosen, images[chosen], those(passed, None, None) if len(passed) else None)
+
+    def _losses(self, objective: nn.Module, indices: np.ndarray, images: Tensor, step: int, device: torch.device) -> Losses | None:
+        if not self.criterion.NEEDS & {"learner"}:
+            return None
+        if self.policy.scorer == "frozen":
+            assert self.reference is not None
+            assert self.reference.twin is not None
+            return Losses(self.reference.twin[torch.from_numpy(indices)])
+        views = score_views(self.recipe, self.policy)
+        return self.scorer.losses(objective, self.data.batch(indices, images, views, generator(self.seed, "score", step), device))
 
     def _sample(self, scores: Tensor, step: int) -> Tensor:
         if self.policy.sampler == "softmax":
-            return samplers.softmax(scores, self.take, generator(self.seed, "sample", step))
+            return samplers.softmax(self.policy.gain * scores, self.take, generator(self.seed, "sample", step))
         return samplers.top_k(scores, self.take)
 
-    def _learner_loss(self, objective: nn.Module, indices: np.ndarray, images: Tensor, step: int, device: torch.device) -> Tensor:
-        batch = self.data.batch(indices, images, self.recipe.score_views, generator(self.seed, "score", step), device)
-        return example_losses(objective, batch)
+    def _joint(self, objective: nn.Module, losses: Losses | None, indices: np.ndarray, step: int, device: torch.device) -> Tensor:
+        """The sub-batch by the pairs' scores: exact where losses of pairs add up, else the softmax approximation."""
+        own = None if losses is None else losses.pair
+        other = self.reference.pairs(indices, device) if self.reference and "reference" in self.criterion.NEEDS else None
+        noise, policy = generator(self.seed, "sample", step), self.policy
+        if objective.PAIR == "softmax":
+            return samplers.joint_softmax(own, other, self.take, policy.chunks, noise, policy.gain).cpu()
+        known = own if own is not None else other
+        assert known is not None
+        unknown = known.new_full((1, 1), torch.nan).expand_as(known)
+        scores = self.criterion.score(unknown if own is None else own, unknown if other is None else other)
+        return samplers.joint(scores.mul_(policy.gain) if policy.gain != 1 else scores, self.take, policy.chunks, noise).cpu()
+
+    def _passed(self, candidates: int, chosen: Tensor, step: int) -> Tensor:
+        """A sample of the rejected, for the trace."""
+        left = torch.ones(candidates, dtype=torch.bool)
+        left[chosen] = False
+        rest = left.nonzero().flatten()
+        draw = torch.randperm(len(rest), generator=generator(self.seed, "rejected", step))[: self.take // REJECTED]
+        return rest[draw].sort().values
 
     def _refuse_unfinite(self, scores: Tensor, indices: np.ndarray, step: int) -> None:
         bad = (~torch.isfinite(scores)).nonzero().flatten().numpy()
@@ -67,15 +127,42 @@ class Selector:
             uids = ", ".join(self.data.uids[i] for i in indices[bad][:4])
             raise ValueError(f"step {step}: the scores of {len(bad)} candidates are not finite, uids {uids}; lower methods.*.lr")
 
+    def batches(self, picked: Picked, step: int, device: torch.device) -> list[Batch]:
+        """The views to train on: one batch, or two halves, the second at the policy's resolution (Flexi-JEST).
 
-@torch.no_grad()
-def example_losses(objective: nn.Module, batch: Batch) -> Tensor:
-    """Losses (B,) in eval mode, as float32 on the CPU; the module is left in the mode it was in."""
-    training = objective.training
-    objective.eval()
-    losses = objective(batch).example.float().cpu()
-    objective.train(training)
-    return losses
+        Each half is a batch of its own: BatchNorm and the pairs of a contrastive loss do not reach across. Candidates come in a
+        random order, so the first half is as good as any.
+        """
+        assert picked.images is not None
+        views = generator(self.seed, "views", step)
+        parts = halves(self.recipe.views, self.policy)
+        size = self.take // len(parts)
+        cuts = [slice(i * size, (i + 1) * size) for i in range(len(parts))]
+        return [
+            self.data.batch(picked.indices[cut], picked.images[cut], part, views, device) for cut, part in zip(cuts, parts, strict=True)
+        ]
+
+
+class Replay(Selector):
+    """Trains on what another run was trained on, in its order; `chosen` (n,) are indices into `data`. Nothing is scored."""
+
+    def __init__(self, policy: Policy, recipe: Method, data: Examples, chosen: np.ndarray, seed: int) -> None:
+        super().__init__(UNIFORM, recipe, data, None, seed)
+        self.policy, self.chosen = policy, chosen
+        self.candidates = self.take
+
+    @property
+    def steps(self) -> int:
+        """How many whole batches the trace holds."""
+        return len(self.chosen) // self.take
+
+    def indices(self, step: int) -> np.ndarray:
+        return self.chosen[step * self.take : (step + 1) * self.take]
+
+
+def halves(views: dict[str, View], policy: Policy) -> list[dict[str, View]]:
+    """The views of each part that a batch is trained in."""
+    return [views, shrunk(views, policy.resolution)] if policy.coarse else [views]
 
 
 def criterion(policy: Policy) -> ModuleType:

@@ -6,15 +6,16 @@ import torch
 from torch import Tensor, nn
 
 from models.flops import measure, on_meta
-from models.methods import Batch
+from models.methods import Batch, Objective
 from stages.params import Method, Policy, View
 from stages.training.examples import Examples
-from stages.training.selection import criterion, super_batch
+from stages.training.scorers import Reference, score_views
+from stages.training.selection import criterion, halves, super_batch
 
 
 @dataclass(frozen=True)
 class StepFlops:
-    """FLOPs of one step: scoring the super-batch (forward), training on the sub-batch (forward and backward)."""
+    """FLOPs of one step: scoring the super-batch, training on the sub-batch (forward and backward)."""
 
     score: int
     train: int
@@ -24,16 +25,44 @@ class StepFlops:
         return self.score + self.train
 
 
-def step_flops(objective: nn.Module, recipe: Method, policy: Policy, data: Examples) -> StepFlops:
-    """Count one step of a method under a policy."""
-    score = 0
-    if "learner" in criterion(policy).NEEDS:
-        score = forward_flops(objective, recipe.score_views, super_batch(recipe, policy), data)
+def step_flops(
+    objective: Objective,
+    recipe: Method,
+    policy: Policy,
+    data: Examples,
+    proxy: Objective | None = None,
+    reference: Reference | None = None,
+) -> StepFlops:
+    """Count one step of a method under a policy; what a proxy's own training costs is part of scoring."""
+    if policy.scorer == "replay":
+        return StepFlops(0, train_flops(objective, recipe, policy, data))
+    candidates, score = super_batch(recipe, policy), 0
+    if "learner" in criterion(policy).NEEDS and policy.scorer != "frozen":
+        score += forward_flops(proxy or objective, score_views(recipe, policy), candidates, data)
+    if proxy:
+        score += train_flops(proxy, recipe, policy, data)
+    if policy.sampler == "joint" and reference:
+        score += pair_flops(reference, candidates)
+    return StepFlops(score, train_flops(objective, recipe, policy, data))
+
+
+def train_flops(objective: Objective, recipe: Method, policy: Policy, data: Examples) -> int:
+    """FLOPs of one step on a sub-batch: forward and backward, in the parts that it is trained in."""
     twin = on_meta(objective).train()
-    batch = meta_batch(recipe.views, recipe.batch_size, data)
+    parts = halves(recipe.views, policy)
+    batches = [meta_batch(views, recipe.batch_size // len(parts), data) for views in parts]
     with torch.device("meta"):
-        train = measure(lambda: twin(batch).example.mean().backward())
-    return StepFlops(score, train)
+        return measure(lambda: torch.cat([twin(batch).example for batch in batches]).mean().backward())
+
+
+def pair_flops(reference: Reference, candidates: int) -> int:
+    """FLOPs of the reference's pairs among B candidates from its cached embeddings."""
+    if reference.embeddings is None or reference.objective is None:
+        return 0
+    twin = on_meta(reference.objective)
+    first, second = (torch.zeros(candidates, side.shape[1], device="meta") for side in reference.embeddings)
+    with torch.no_grad(), torch.device("meta"):
+        return measure(lambda: twin.pairs(first, second))  # type: ignore[operator]
 
 
 def forward_flops(objective: nn.Module, views: dict[str, View], count: int, data: Examples) -> int:

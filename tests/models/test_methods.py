@@ -11,11 +11,18 @@ from models import methods
 from models.encoders import create
 from models.methods import Batch, dino, siglip, simclr
 
-SIZES = {"supervised": {"image": 1}, "simclr": {"image": 2}, "siglip": {"image": 1}, "dino": {"global": 2, "local": 3}}
+SIZES = {
+    "supervised": {"image": 1},
+    "simclr": {"image": 2},
+    "siglip": {"image": 1},
+    "clip": {"image": 1},
+    "dino": {"global": 2, "local": 3},
+}
 SMALL = {
     "supervised": {},
     "simclr": {"hidden": 16, "out": 8},
     "siglip": {"embed": 8, "text_width": 16, "text_heads": 2, "context": 8},
+    "clip": {"embed": 8, "text_width": 16, "text_heads": 2, "context": 8},
     "dino": {"hidden": 16, "bottleneck": 8, "prototypes": 12},
 }
 
@@ -34,7 +41,7 @@ def batch(name, count=6, seed=0):
         for view, n in SIZES[name].items()
     }
     tokens = torch.randint(1, 400, (count, 8), generator=generator)
-    return Batch(views, torch.arange(count) % 10, tokens if name == "siglip" else None)
+    return Batch(views, torch.arange(count) % 10, tokens if name in ("siglip", "clip") else None)
 
 
 @pytest.mark.parametrize("name", SIZES)
@@ -74,6 +81,24 @@ def test_nt_xent_is_lightlys(temperature):
     # Oracle: lightly.loss.NTXentLoss, which gives the mean over all views.
     theirs = lightly.NTXentLoss(temperature=temperature)(z[:5], z[5:])
     torch.testing.assert_close(ours.mean(), theirs)
+
+
+def test_clip_is_open_clips():
+    """Oracle: open_clip.loss.ClipLoss, which gives the mean over the batch."""
+    from open_clip.loss import ClipLoss
+
+    method, given = build("clip").eval(), batch("clip")
+    losses = method(given)
+    theirs = ClipLoss()(*method.embed(given), method.log_temperature.exp())
+    torch.testing.assert_close(losses.example.mean(), theirs)
+    torch.testing.assert_close(losses.pair, method.pairs(*method.embed(given)))
+
+
+@pytest.mark.parametrize("name", ["siglip", "simclr", "clip"])
+def test_what_pairs_say_is_what_the_losses_hold(name):
+    """The reference keeps embeddings and makes pairs of them later: that must be the forward's own matrix."""
+    method, given = build(name).eval(), batch(name)
+    torch.testing.assert_close(method.pairs(*method.embed(given)), method(given).pair)
 
 
 def test_sigmoid_pairs_by_brute_force():

@@ -47,16 +47,22 @@ def test_every_committed_choice_composes(overrides):
         (
             "policies.hard.criterion",
             "hrad",
-            "policies.hard.criterion: 'hrad' is unknown; allowed: easy, hard, learnability, uniform",
+            "policies.hard.criterion: 'hrad' is unknown; allowed: easy, gradient_norm, hard, learnability, rho, uniform",
         ),
         ("policies.hard.ratio", 1.0, "policies.hard.ratio: 1.0 is out of range; allowed: [0, 1)"),
-        ("policies.hard.sampler", "joint", "policies.hard.sampler: 'joint' is unknown"),
+        ("policies.hard.sampler", "jiont", "policies.hard.sampler: 'jiont' is unknown; allowed: top_k, softmax, joint"),
+        ("policies.hard.scorer", "actor", "policies.hard.scorer: 'actor' is unknown; allowed: learner, proxy, frozen, replay"),
+        ("policies.hard", {"criterion": "hard", "sampler": "joint", "chunks": 3}, "policies.hard.chunks: 3 does not divide"),
+        ("policies.hard", {"criterion": "hard", "coarse": True}, "policies.hard.coarse: true, but policies.hard.resolution is null"),
+        ("policies.hard", {"criterion": "hard", "scorer": "proxy"}, "policies.hard.backbone: null, but the scorer is a proxy"),
+        ("policies.hard.scorer", "replay", "arms.supervised-hard.after: 'data/splits' is no trace"),
+        ("arms.supervised-hard.after", "results/x", "arms.supervised-hard.after: 'results/x', but policy hard reads no trace"),
         ("arms.supervised-hard.policy", "hardest", "arms.supervised-hard.policy: 'hardest' is unknown; allowed: uniform, hard"),
         ("arms", {}, "arms: empty"),
         (
             "dataset.source",
             "imagenet",
-            "dataset.source: 'imagenet' is unknown; allowed: digits, fashion_mnist, folder, webdataset",
+            "dataset.source: 'imagenet' is unknown; allowed: digits, emoji, fashion_mnist, folder, webdataset",
         ),
         ("dataset.path", "???", "dataset.path: has no value"),
         ("dataset.pollution.noise", 1.5, "dataset.pollution.noise: 1.5 is out of range; allowed: [0, 1]"),
@@ -128,3 +134,36 @@ def test_every_stage_exits_with_two(stage, copy_project, tmp_path, good):
     assert done.returncode == 2
     assert done.stderr.strip().splitlines() == [done.stderr.strip()]
     assert "params.yaml: pretrain.budgt" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("policy", "method", "says"),
+    [
+        (
+            {"criterion": "learnability", "sampler": "joint"},
+            "supervised",
+            "policies.hard.sampler: joint selects pairs, and method supervised",
+        ),
+        ({"criterion": "uniform", "sampler": "joint"}, "simclr", "policies.hard.criterion: uniform has no score of pairs"),
+        ({"criterion": "hard", "sampler": "joint", "scorer": "frozen"}, "simclr", "policies.hard.criterion: hard needs a scorer"),
+        (
+            {"criterion": "gradient_norm"},
+            "simclr",
+            "policies.hard.criterion: gradient_norm needs a classifier, and method simclr has none",
+        ),
+    ],
+)
+def test_a_policy_that_does_not_fit_its_method_is_one_line_before_the_first_stage(good, policy, method, says):
+    with pytest.raises(ParamsError) as caught:
+        check_plugins(parse(broken(broken(good, "policies.hard", policy), "arms.supervised-hard.method", method)))
+    assert str(caught.value).startswith(says)
+
+
+def test_a_missing_reference_is_known_before_the_first_stage(good):
+    with pytest.raises(ParamsError, match="reference.methods: simclr is missing, and policy learnability needs its reference; add it"):
+        check_plugins(parse(broken(good, "reference.methods", ["supervised"])))
+
+
+def test_options_of_a_source_without_any_are_refused(good):
+    with pytest.raises(ParamsError, match="dataset.options: {'vendors': 3}, but source fashion_mnist has none; take them out"):
+        check_plugins(parse(broken(good, "dataset.options", {"vendors": 3})))

@@ -60,6 +60,7 @@ class World:
     def trace(self, arm: str, steps: list[int], rows: list[int], scores: list[float]) -> None:
         columns = {"step": pa.array(steps, pa.int32()), "uid": pa.array([self.uids[row] for row in rows]).dictionary_encode()}
         columns["score"] = pa.array(scores, pa.float32())
+        columns["selected"] = pa.array([True] * len(steps))
         pq.write_table(pa.table(columns), self.root / f"results/pretrain/{arm}/trace.parquet")
 
 

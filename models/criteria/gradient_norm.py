@@ -1,0 +1,14 @@
+"""Gradient norm: an upper bound of each example's gradient, by its last layer (Katharopoulos and Fleuret, arXiv 1803.00942).
+
+For cross-entropy the gradient by the logits is softmax minus the target, and its norm bounds that of the whole gradient up to a
+factor that is the same for all examples. A method says it in `Losses.gradient_norm`; one without a classifier has none.
+"""
+
+from torch import Tensor
+
+NEEDS = frozenset({"learner", "gradient_norm"})
+
+
+def score(learner_loss: Tensor, reference_loss: Tensor) -> Tensor:
+    """The bound, (B,), which the selector passes in place of the learner's loss."""
+    return learner_loss

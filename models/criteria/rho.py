@@ -1,0 +1,14 @@
+"""RHO: reducible holdout loss (Mindermann et al., arXiv 2206.07137, equation 3): what holdout data would gain from the example.
+
+The reference is the irreducible loss model, trained on data that the learner never sees. The score is that of learnability; the
+paper takes its highest, deterministically, out of super-batches ten times the batch, which is what the policy `rho` does.
+"""
+
+from torch import Tensor
+
+NEEDS = frozenset({"learner", "reference"})
+
+
+def score(learner_loss: Tensor, reference_loss: Tensor) -> Tensor:
+    """The learner's loss minus the irreducible loss, (B,) or (B, B)."""
+    return learner_loss - reference_loss

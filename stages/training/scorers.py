@@ -1,0 +1,180 @@
+"""Who scores for the learner: itself, a proxy trained beside it, nobody (a frozen reference is enough); and what the reference says.
+
+The learner never notices: scoring runs in eval mode without gradient, on generators of its own.
+"""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+import torch
+from lightning_fabric import Fabric
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from models.methods import Batch, Losses, Objective
+from stages.params import ROOT, Arm, Method, Params, Policy, View
+from stages.training.build import build, optimisation
+
+
+class Learner:
+    """The learner scores for itself (RHO-LOSS, arXiv 2206.07137; JEST, arXiv 2406.17711)."""
+
+    def losses(self, learner: nn.Module, batch: Batch) -> Losses:
+        """Losses of the candidates, as float32 on the CPU."""
+        return scored(learner, batch)
+
+    def learn(self, batch: list[Batch], step: int) -> None:
+        """What the scorer itself does with the sub-batch: nothing."""
+
+    def state(self) -> dict[str, Any]:
+        """For a checkpoint."""
+        return {}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """From a checkpoint."""
+
+
+class Proxy(Learner):
+    """A small model of the same method, trained on the same sub-batches (Bad Students, arXiv 2312.05328: ClassAct, ActiveCLIP)."""
+
+    def __init__(self, fabric: Fabric, objective: Objective, recipe: Method, steps: int) -> None:
+        self.fabric, self.steps = fabric, steps
+        self.objective = objective
+        optimizer, self.schedule = optimisation(objective, recipe, steps)
+        self.module, self.optimizer = fabric.setup(objective, optimizer)
+
+    def losses(self, learner: nn.Module, batch: Batch) -> Losses:
+        """The proxy's losses, whatever the learner."""
+        return scored(self.module, batch)
+
+    def learn(self, batch: list[Batch], step: int) -> None:
+        """One step on the views that the learner got."""
+        self.module.train()
+        losses = torch.cat([self.module(part).example for part in batch])
+        self.schedule.step_update(step)
+        self.optimizer.zero_grad()
+        self.fabric.backward(losses.mean())
+        self.optimizer.step()
+        self.objective.after_step((step + 1) / self.steps)
+
+    def state(self) -> dict[str, Any]:
+        return {"objective": self.objective.state_dict(), "optimizer": self.optimizer.state_dict()}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        self.objective.load_state_dict(state["objective"])
+        self.optimizer.load_state_dict(state["optimizer"])
+
+
+class Reference:
+    """The frozen reference's say on each of the n examples of a version, computed once by the stage `reference`.
+
+    Args:
+        losses: (n,), each example's loss.
+        embeddings: (n, E) and (n, E) of both sides, where the method has pairs; `objective` makes pairs of them.
+        twin: (n,), the loss of a model like the reference that was trained on the pool itself, where there is one.
+    """
+
+    def __init__(
+        self,
+        losses: Tensor,
+        embeddings: tuple[Tensor, Tensor] | None = None,
+        objective: Objective | None = None,
+        twin: Tensor | None = None,
+    ) -> None:
+        self.losses, self.embeddings, self.objective, self.twin = losses, embeddings, objective, twin
+
+    @torch.no_grad()
+    def pairs(self, indices: np.ndarray, device: torch.device) -> Tensor:
+        """`Losses.pair` of these examples against one another, (B, B) on `device`.
+
+        Raises:
+            ValueError: if the reference has no embeddings.
+        """
+        if self.embeddings is None or self.objective is None:
+            raise ValueError("results/reference: no embeddings there, and joint selection needs them; run: dvc repro -f reference")
+        chosen = torch.from_numpy(indices)
+        first, second = (side[chosen].to(device).float() for side in self.embeddings)
+        return self.objective.to(device).pairs(first, second).float()
+
+
+def open_reference(params: Params, arm: Arm, uids: list[str], classes: int, pairs: bool) -> tuple[int, Reference]:
+    """The arm's share of the reference's FLOPs, and the reference, from results/reference/models/METHOD.
+
+    Raises:
+        ValueError: if it was not trained, or for other examples.
+    """
+    folder = ROOT / "results/reference/models" / arm.method
+    summary = json.loads((folder / "reference.json").read_text())
+    if not summary["trained"]:
+        raise ValueError(f"reference.methods: {arm.method} is missing, and policy {arm.policy} needs its reference; add it")
+    table = pq.ParquetFile(folder / "losses.parquet").read()
+    if table["uid"].to_pylist() != uids:
+        raise ValueError("results/reference: made for another version of the pool; run: dvc repro reference")
+    losses = _floats(table["loss"])
+    twin = _floats(table["twin_loss"]) if "twin_loss" in table.column_names else None
+    reference = Reference(losses, twin=twin)
+    if pairs:
+        saved = load_file(folder / "embeddings.safetensors")
+        objective = build(params, arm.method, params.reference.backbone, classes, params.seed)
+        objective.load_state_dict(load_file(folder / "method.safetensors"))
+        reference = Reference(losses, (saved["first"], saved["second"]), objective.eval().requires_grad_(False), twin)
+    return int(params.pretrain.reference_share * summary["flops"]), reference
+
+
+def _floats(column: Any) -> Tensor:
+    return torch.from_numpy(column.to_numpy().astype(np.float32))
+
+
+def replayed(path: Path, uids: list[str]) -> np.ndarray:
+    """The examples that a trace's run was trained on, in its order, as indices (n,) into `uids`.
+
+    Raises:
+        ValueError: if there is no trace, or it names an example that is not among `uids`.
+    """
+    try:
+        table = pq.ParquetFile(path).read(columns=["uid", "selected"])
+    except (FileNotFoundError, OSError) as error:
+        raise ValueError(f"arms.*.after: {path} is no trace ({str(error).splitlines()[0]}); run the arm that it names first") from None
+    place = {uid: index for index, uid in enumerate(uids)}
+    chosen = table.filter(table["selected"])["uid"].to_pylist()
+    unknown = {uid for uid in chosen if uid not in place}
+    if unknown:
+        raise ValueError(f"{path}: {len(unknown)} of its examples are not in this version ({min(unknown)}, ...); replay it on its own")
+    return np.array([place[uid] for uid in chosen], dtype=np.int64)
+
+
+@torch.no_grad()
+def scored(objective: nn.Module, batch: Batch) -> Losses:
+    """Losses in eval mode, as float32; the module is left in the mode it was in. Pairs stay on their device: they are large."""
+    training = objective.training
+    objective.eval()
+    losses: Losses = objective(batch)
+    objective.train(training)
+    pair = None if losses.pair is None else losses.pair.float()
+    norm = None if losses.gradient_norm is None else losses.gradient_norm.float().cpu()
+    return Losses(own(objective, losses).float().cpu(), pair, norm)
+
+
+def own(objective: nn.Module, losses: Losses) -> Tensor:
+    """What an example scores by where it is scored alone, (B,): its loss.
+
+    Where losses of pairs add up it is that of its own pair, for what the rest of a super-batch happens to be says nothing about it
+    (the diagonal that ActiveCLIP and JEST's independent scores use).
+    """
+    return losses.pair.diagonal() if losses.pair is not None and objective.PAIR == "sigmoid" else losses.example
+
+
+def score_views(recipe: Method, policy: Policy) -> dict[str, View]:
+    """The views that candidates are scored on: the recipe's, at most at the policy's resolution."""
+    return shrunk(recipe.score_views, policy.resolution)
+
+
+def shrunk(views: dict[str, View], size: int | None) -> dict[str, View]:
+    """The same views, none larger than `size` pixels."""
+    if size is None:
+        return views
+    return {name: replace(view, size=min(view.size or size, size)) for name, view in views.items()}
