@@ -73,6 +73,11 @@ ARMS: dict[str, dict[str, tuple[Policy, tuple[float, ...]]]] = {
 }
 
 
+GLOSS = """Cells hold one value a seed. Times fewer: uniform's N steps (or their FLOPs) over those that reach uniform's final accuracy;
+`>` and `<` say that the shortest run already did, or the longest did not. Pays after runs: how many runs share a reference until it has
+paid for itself. s/step: of the policy's longest run over uniform's, one after the other on one machine, so with its noise."""
+
+
 class Setting:
     """A polluted pool, a reference trained on its trusted part, and a held-out test set; everything from one seed."""
 
@@ -222,7 +227,10 @@ def main() -> None:
         path.write_text(json.dumps(dict(sorted(kept.items())), indent=1) + "\n")
     text = summary(name, dict(sorted(kept.items())))
     machine = f"{platform.processor() or platform.machine()}, {torch.get_num_threads()} threads, torch {torch.__version__}"
-    print(text, machine, sep="\n")
+    notes = f"{len(kept)} seeds, N = {STEPS[name]} steps of batch 128, learner {LEARNER[name]}, reference and proxy {SMALL}; {machine}"
+    page = f"# Selection: {name}\n\n`python -m benchmarks.selection {name} {' '.join(sorted(kept))}`: {notes}.\n\n{text}\n\n{GLOSS}\n"
+    (HERE / f"selection_{name}.md").write_text(page)
+    print(page)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from typing import Any
 
 from stages.data.pool import Pool
 from stages.params import ROOT, Params
-from stages.report import accounting, dirt, grids, html, plots, table
+from stages.report import accounting, balance, dirt, grids, html, plots, table
 from stages.report.files import curve, trace
 from stages.stage import Stage, main, write_json
 
@@ -31,7 +31,8 @@ def write(params: Params, root: Path, out: Path) -> dict[str, Any]:
     write_json(out / "table.json", rows)
     dirty = {arm: found.total(arm) for arm in params.arms}
     (out / "table.md").write_text(table.markdown(rows, dirty), encoding="utf-8")
-    pictures = plots.draw(out / "plots", rows, {arm: curve(root, arm) for arm in params.arms}, found)
+    curves = {arm: curve(root, arm) for arm in params.arms}
+    pictures = plots.draw(out / "plots", rows, curves, found, balance.read(params, pool, root))
     protocols, counted = table.protocols(params, root), accounting.read(params, root)
     content = html.Content(params, rows, protocols, found, counted, pictures, _grids(params, pool, found, root))
     (out / "report.html").write_text(html.page(content), encoding="utf-8")

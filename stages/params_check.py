@@ -215,6 +215,9 @@ def check_fit(params: Params, arm: Arm) -> None:
         raise ParamsError(f"{key}.criterion: {policy.criterion} needs a scorer, and it is frozen; joint selection takes easy then")
     if policy.criterion == "gradient_norm" and not classifies:
         raise ParamsError(f"{key}.criterion: gradient_norm needs a classifier, and method {arm.method} has none; take supervised")
-    reads = "reference" in importlib.import_module(f"models.criteria.{policy.criterion}").NEEDS
-    if reads and policy.scorer != "replay" and arm.method not in params.reference.methods:
+    needs = importlib.import_module(f"models.criteria.{policy.criterion}").NEEDS
+    twin = policy.scorer == "frozen" and "learner" in needs
+    if twin and not params.reference.twin:
+        raise ParamsError(f"reference.twin: false, and policy {arm.policy} scores by it; set it to true, or take scorer: learner")
+    if ("reference" in needs or twin) and policy.scorer != "replay" and arm.method not in params.reference.methods:
         raise ParamsError(f"reference.methods: {arm.method} is missing, and policy {arm.policy} needs its reference; add it")

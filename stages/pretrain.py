@@ -27,7 +27,7 @@ from stages.training.features import features, knn_top1, open_split, outputs, to
 from stages.training.loop import COLUMNS, Loop, State
 from stages.training.retrieval import retrieval
 from stages.training.scorers import Proxy, Reference, open_reference, replayed
-from stages.training.selection import Replay, Selector, criterion
+from stages.training.selection import Replay, Selector, needs_reference
 from stages.training.spend import StepFlops, step_flops, steps_within
 from stages.training.weights import save_encoder
 
@@ -74,7 +74,7 @@ def _arm(stage: Stage) -> Arm:
 def _reference(stage: Stage, arm: Arm, data: Examples) -> tuple[int, Reference | None]:
     """The arm's share of the reference's FLOPs, and the reference, where the policy uses it."""
     policy = stage.params.policies[arm.policy]
-    if policy.scorer == "replay" or ("reference" not in criterion(policy).NEEDS and policy.scorer != "frozen"):
+    if not needs_reference(policy):
         return 0, None
     return open_reference(stage.params, arm, data.uids, data.classes, policy.sampler == "joint")
 

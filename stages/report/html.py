@@ -25,6 +25,8 @@ CAPTIONS = {
     "sees fewer images.",
     "dirt_shares": "Dirt among what each arm trained on, beside that of the pool version it chose from. An example trained on twice "
     "counts twice. A wrong label is dirt only to a method that reads labels.",
+    "class_balance": "How many times as often as in the pool version an arm trained on each class, by the labels that the pool gives; "
+    "1.00 is as often. A policy that leaves classes out shows here.",
     "dirt_over_training": "The same in the course of training, each point a part of the arm's own steps; the dashed line is the pool "
     "version.",
 }

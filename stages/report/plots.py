@@ -15,13 +15,14 @@ from matplotlib.lines import Line2D
 
 from stages.report import numbers
 from stages.report.axes import FAINT, INK, SOFT, SPENT, STYLE, Label, Look, cost_axis, dirt_colours, flops_axis, label, percent_axis
+from stages.report.balance import Balance
 from stages.report.dirt import Dirt
 from stages.report.table import MAIN, Row, ranked
 
 Curves = dict[str, tuple[list[float], list[float]]]  # arm -> FLOPs spent, kNN top-1 on val
 
 
-def draw(folder: Path, table: list[Row], curves: Curves, dirt: Dirt) -> dict[str, Path]:
+def draw(folder: Path, table: list[Row], curves: Curves, dirt: Dirt, balance: Balance) -> dict[str, Path]:
     """Write every picture that the numbers allow into a folder; name -> file."""
     look = Look.of(table)
     wanted: dict[str, Callable[[], Figure]] = {
@@ -34,6 +35,8 @@ def draw(folder: Path, table: list[Row], curves: Curves, dirt: Dirt) -> dict[str
     if dirt.kinds:
         wanted["dirt_shares"] = lambda: dirt_shares(table, dirt)
         wanted["dirt_over_training"] = lambda: dirt_over_training(table, dirt, look)
+    if len(balance.names) > 1:
+        wanted["class_balance"] = lambda: class_balance(table, balance)
     folder.mkdir(parents=True, exist_ok=True)
     with matplotlib.rc_context(STYLE):
         return {name: _save(make(), folder / f"{name}.png") for name, make in wanted.items()}
@@ -175,6 +178,26 @@ def dirt_over_training(table: list[Row], dirt: Dirt, look: Look) -> Figure:
         ends = [(row, *_course(row, dirt)) for row in rows if len(dirt.course[row["arm"]])]
         labels = [Label(x[-1], y[-1], short(row, rows), look.colours[row["policy"]]) for row, x, y in ends]
         label(axes, [*labels, Label(most, dirt.in_pool, "pool version", SOFT, "normal")])
+    return figure
+
+
+def class_balance(table: list[Row], balance: Balance) -> Figure:
+    """How many times as often as in the pool version an arm trained on each class, a row an arm."""
+    rows = ranked(table)
+    times = np.array([balance.arms[row["arm"]] for row in rows]) / balance.pool
+    size = (max(6.4, 2.6 + 0.62 * len(balance.names)), 1.9 + 0.42 * len(rows))
+    figure, axes = plt.subplots(figsize=size, layout="constrained")
+    axes.imshow(np.log2(np.maximum(times, 1e-6)), cmap="PuOr", vmin=-2, vmax=2, aspect="auto")
+    for place, values in enumerate(times):
+        for column, value in enumerate(values):
+            strong = abs(np.log2(max(value, 1e-6))) > 1.3
+            axes.text(column, place, f"{value:.2f}", ha="center", va="center", fontsize=9, color="white" if strong else INK)
+    axes.set_yticks(range(len(rows)), [row["arm"] for row in rows])
+    axes.set_xticks(range(len(balance.names)), balance.names, rotation=35, ha="right")
+    for name in axes.get_xticklabels():
+        name.set_parse_math(False)  # a class may have a dollar sign in its name
+    axes.tick_params(length=0)
+    axes.grid(visible=False)
     return figure
 
 

@@ -52,7 +52,7 @@ class Selector:
         self.reference, self.scorer = reference, scorer or Learner()
         if "reference" in self.criterion.NEEDS and reference is None:
             raise ValueError(f"policies: criterion {policy.criterion} needs a reference of this method; see reference.methods")
-        if policy.scorer == "frozen" and "learner" in self.criterion.NEEDS and (reference is None or reference.twin is None):
+        if needs_twin(policy) and (reference is None or reference.twin is None):
             raise ValueError(f"reference.twin: false, and criterion {policy.criterion} with a frozen scorer needs it; set it to true")
         self.take = recipe.batch_size
         self.candidates = super_batch(recipe, policy)
@@ -70,10 +70,7 @@ class Selector:
         unknown = torch.full((len(indices),), torch.nan)
         own = unknown if losses is None else losses.example
         reference = unknown if self.reference is None else self.reference.losses[place]
-        norm = None if losses is None else losses.gradient_norm
-        if "gradient_norm" in self.criterion.NEEDS and norm is None:
-            raise ValueError("policies: criterion gradient_norm needs a method with a classifier, such as supervised")
-        scores = self.criterion.score(norm if "gradient_norm" in self.criterion.NEEDS and norm is not None else own, reference)
+        scores = self.criterion.score(self._norm(losses) if "gradient_norm" in self.criterion.NEEDS else own, reference)
         self._refuse_unfinite(scores, indices, step)
         chosen = self._joint(objective, losses, indices, step, device) if self.policy.sampler == "joint" else self._sample(scores, step)
         rank = torch.empty(len(scores), dtype=torch.int32)
@@ -94,6 +91,12 @@ class Selector:
             return Losses(self.reference.twin[torch.from_numpy(indices)])
         views = score_views(self.recipe, self.policy)
         return self.scorer.losses(objective, self.data.batch(indices, images, views, generator(self.seed, "score", step), device))
+
+    @staticmethod
+    def _norm(losses: Losses | None) -> Tensor:
+        if losses is None or losses.gradient_norm is None:
+            raise ValueError("policies: criterion gradient_norm needs a method with a classifier, such as supervised")
+        return losses.gradient_norm
 
     def _sample(self, scores: Tensor, step: int) -> Tensor:
         if self.policy.sampler == "softmax":
@@ -168,6 +171,16 @@ def halves(views: dict[str, View], policy: Policy) -> list[dict[str, View]]:
 def criterion(policy: Policy) -> ModuleType:
     """The module of the policy's criterion: `NEEDS` and `score`."""
     return importlib.import_module(f"models.criteria.{policy.criterion}")
+
+
+def needs_reference(policy: Policy) -> bool:
+    """Whether the policy reads, and pays for, a reference of its method."""
+    return policy.scorer != "replay" and ("reference" in criterion(policy).NEEDS or needs_twin(policy))
+
+
+def needs_twin(policy: Policy) -> bool:
+    """Whether a frozen scorer stands in for the learner."""
+    return policy.scorer == "frozen" and "learner" in criterion(policy).NEEDS
 
 
 def super_batch(recipe: Method, policy: Policy) -> int:

@@ -142,14 +142,15 @@ def test_every_stage_exits_with_two(stage, copy_project, tmp_path, good):
         (
             {"criterion": "learnability", "sampler": "joint"},
             "supervised",
-            "policies.hard.sampler: joint selects pairs, and method supervised",
+            "policies.hard.sampler: joint selects pairs",
         ),
         ({"criterion": "uniform", "sampler": "joint"}, "simclr", "policies.hard.criterion: uniform has no score of pairs"),
+        ({"criterion": "hard", "scorer": "frozen"}, "simclr", "reference.twin: false, and policy hard scores by it"),
         ({"criterion": "hard", "sampler": "joint", "scorer": "frozen"}, "simclr", "policies.hard.criterion: hard needs a scorer"),
         (
             {"criterion": "gradient_norm"},
             "simclr",
-            "policies.hard.criterion: gradient_norm needs a classifier, and method simclr has none",
+            "policies.hard.criterion: gradient_norm needs a classifier",
         ),
     ],
 )

@@ -18,7 +18,7 @@ from stages.training.checkpoint import Checkpoint
 from stages.training.device import generator, launch
 from stages.training.loop import Loop
 from stages.training.scorers import Proxy, Reference, replayed, scored
-from stages.training.selection import UNIFORM, Replay, Selector
+from stages.training.selection import UNIFORM, Replay, Selector, needs_reference
 from stages.training.spend import StepFlops, step_flops
 
 BATCH = 8
@@ -159,6 +159,23 @@ def test_a_frozen_scorer_ranks_by_what_the_twin_and_the_reference_said(start):
 def test_a_frozen_scorer_without_a_twin_is_refused_before_anything_is_computed(start):
     with pytest.raises(ValueError, match="reference.twin: false, and criterion learnability"):
         start(dataclasses.replace(LEARNABILITY, scorer="frozen"))
+
+
+@pytest.mark.parametrize(
+    ("policy", "reads"),
+    [
+        (UNIFORM, False),
+        (Policy("uniform", scorer="frozen"), False),
+        (Policy("hard", ratio=0.5), False),
+        (Policy("easy", ratio=0.5, scorer="frozen"), True),
+        (Policy("hard", ratio=0.5, scorer="frozen"), True),
+        (LEARNABILITY, True),
+        (PROXY, True),
+        (Policy("learnability", scorer="replay"), False),
+    ],
+)
+def test_only_who_reads_a_reference_pays_for_it(policy, reads):
+    assert needs_reference(policy) is reads
 
 
 def test_gradient_norm_is_that_of_autograd(start):

@@ -8,15 +8,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from stages.report import axes, dirt, files, plots, table
+from stages.report import axes, balance, dirt, files, plots, table
 
-ALL = {"curves", "accuracy_flops", "accuracy_gco2e", "spending", "dirt_shares", "dirt_over_training"}
+ALL = {"curves", "accuracy_flops", "accuracy_gco2e", "spending", "dirt_shares", "dirt_over_training", "class_balance"}
 
 
 def draw(world, folder, **changes):
     rows = [{**row, **changes} for row in table.rows(world.params, world.root)]
     curves = {arm: files.curve(world.root, arm) for arm in world.params.arms}
-    return plots.draw(folder, rows, curves, dirt.read(world.params, world.pool, world.root))
+    found = dirt.read(world.params, world.pool, world.root)
+    return plots.draw(folder, rows, curves, found, balance.read(world.params, world.pool, world.root))
 
 
 def test_equal_numbers_are_equal_bytes_without_date_or_software(world, tmp_path):

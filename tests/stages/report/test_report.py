@@ -41,7 +41,7 @@ def test_equal_results_are_equal_bytes(written, world, tmp_path):
 def test_page_is_whole_and_refers_to_nothing_outside(written, page):
     text = (written[0] / "report.html").read_text()
     parsed = page(text)
-    assert parsed.images == 6 + 2 + 2 + 4  # pictures; highest, lowest and most often of `chosen`
+    assert parsed.images == 7 + 2 + 2 + 4  # pictures; highest, lowest and most often of `chosen`
     assert "http" not in " ".join(parsed.references)
 
 
