@@ -2,6 +2,7 @@
 
     python -m benchmarks.selection labels 0 1 2      Fashion-MNIST, 40 % wrong labels, supervised
     python -m benchmarks.selection captions 0 1 2    emoji drawings, 60 % shuffled captions, SigLIP
+    python -m benchmarks.selection junk 0 1 2        Fashion-MNIST, 70 % junk (noise, permuted pixels), SimCLR without labels
 
 Uniform sampling trains for N steps. Every policy trains for shorter whole runs, each with its own warm-up and cosine, because that
 is what a user would start: not a long run that is cut off. The length that reaches uniform's final accuracy is interpolated between
@@ -28,7 +29,7 @@ from stages.params import ROOT, Params, Policy, parse
 from stages.training.build import build, open_for
 from stages.training.device import generator, launch
 from stages.training.examples import Examples
-from stages.training.features import outputs, top_k
+from stages.training.features import features, knn_top1, outputs, top_k
 from stages.training.loop import Loop
 from stages.training.retrieval import retrieval
 from stages.training.scorers import Proxy, Reference, own, scored
@@ -38,15 +39,17 @@ from stages.training.spend import forward_flops, step_flops
 HERE = Path(__file__).resolve().parent
 CHUNK = 512
 SMALL = "test_byobnet"
+DIRT = {"noise": 0.35, "permuted": 0.35, "wrong_label": 0, "blank": 0, "exact_duplicate": 0, "near_duplicate": 0}
 OVERRIDES = {
     "labels": ["experiment=curation_policies"],
     "captions": ["dataset=emoji", "experiment=captions"],
+    "junk": ["experiment=curation_policies", *(f"dataset.pollution.{kind}={part}" for kind, part in DIRT.items())],
 }
-METHOD = {"labels": "supervised", "captions": "siglip"}
-LEARNER = {"labels": "resnet10t", "captions": "resnet10t"}
-STEPS = {"labels": 360, "captions": 600}
-REFERENCE = {"labels": 60_000, "captions": 60_000}
-TESTED = {"labels": 4000, "captions": 500}
+METHOD = {"labels": "supervised", "captions": "siglip", "junk": "simclr"}
+LEARNER = dict.fromkeys(OVERRIDES, "resnet10t")
+STEPS = {"labels": 360, "captions": 600, "junk": 240}
+REFERENCE = dict.fromkeys(OVERRIDES, 60_000)
+TESTED = {"labels": 4000, "captions": 500, "junk": 2000}
 
 
 def learnability(**settings: object) -> Policy:
@@ -70,6 +73,12 @@ ARMS: dict[str, dict[str, tuple[Policy, tuple[float, ...]]]] = {
         "jest 0.8": (learnability(ratio=0.8, sampler="joint"), (1 / 4,)),
         "jest 0.8, proxy": (learnability(ratio=0.8, sampler="joint", scorer="proxy", backbone=SMALL), (1 / 6, 1 / 4, 1 / 3)),
     },
+    "junk": {
+        "uniform": (UNIFORM, (1.0,)),
+        "easy": (Policy(criterion="easy", ratio=0.8, scorer="frozen"), (1 / 3,)),
+        "learnability 0.5": (learnability(ratio=0.5), (1 / 2,)),
+        "learnability 0.8": (learnability(ratio=0.8), (1 / 3,)),
+    },
 }
 
 
@@ -92,14 +101,17 @@ class Setting:
         self.fabric = launch(self.params.run)
         self.method, self.recipe = METHOD[name], self.params.methods[METHOD[name]]
         self.data, self.trusted, self.test = (self._examples(kind) for kind in ("pool", "trusted", "test"))
+        self.bank = self._examples("bank")
 
     def _examples(self, kind: str) -> Examples:
         split, trusted = (self.pool.table[name].to_pylist() for name in ("split", "trusted"))
-        wanted = {"pool": ("train", False), "trusted": ("train", True), "test": ("test", False)}[kind]
+        wanted = {"pool": ("train", False), "test": ("test", False)}.get(kind, ("train", True))
         rows = [i for i, pair in enumerate(zip(split, trusted, strict=True)) if pair == wanted]
         uids = sorted(set(self.pool.table["uid"].take(rows).to_pylist()))
         if kind == "test":
             uids = uids[: TESTED[self.name]]
+        if kind == "bank":
+            uids = uids[:2000]
         if kind == "pool":  # an exact duplicate of a trusted or a test image stays out
             out = set(self.pool.table["uid"].take([i for i, t in enumerate(trusted) if t or split[i] == "test"]).to_pylist())
             uids = [uid for uid in uids if uid not in out]
@@ -130,7 +142,10 @@ class Setting:
         return Reference(torch.cat(losses), both, objective.eval().requires_grad_(False)), cost
 
     def accuracy(self, objective: Objective) -> float:
-        """Top-1 of the method's own classifier, or the mean of both recalls at 1, on held-out images."""
+        """On held-out images: top-1 of the method's own classifier, the mean of both recalls at 1, or top-1 of a kNN vote."""
+        if self.name == "junk":
+            bank, queries = (features(objective.exported(), data, self.fabric) for data in (self.bank, self.test))
+            return knn_top1(bank, self.bank.labels, queries, self.test.labels)
         if self.name == "labels":
             return top_k(outputs(objective, objective.classify, self.test, self.fabric), self.test.labels, 1)  # type: ignore[arg-type]
         found = retrieval(objective, self.test, self.pool.classes, self.fabric)
