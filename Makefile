@@ -32,7 +32,7 @@ repro: $(READY) ## run every stage that is not up to date, then show the compari
 	@$(BIN)/winnow publish || true
 	@$(BIN)/winnow show
 
-demo: $(READY) ## the same stages at scale=debug, four arms, in demo/: three minutes, and nothing of yours is touched
+demo: $(READY) ## the same stages at scale=debug, four arms, in demo/: about three minutes, and nothing of yours is touched
 	@rm -rf demo && mkdir demo
 	@git ls-files -z --cached --others --exclude-standard | xargs -0 cp --parents -t demo
 	@printf '[core]\n    no_scm = true\n' > demo/.dvc/config.local

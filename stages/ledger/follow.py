@@ -15,7 +15,7 @@ from pathlib import Path
 from stages.params import ROOT
 from stages.progress import execution
 
-NICE = ["nice", "-n", "5"] if shutil.which("nice") else []  # yields to the stage; at 19 it starves beside two busy threads
+NICE = ["nice", "-n", "10"] if shutil.which("nice") else []  # yields to the stage; at 19 it starves beside two busy threads
 PATIENCE = 60.0  # seconds to wait for the last lines to be logged
 
 
