@@ -13,7 +13,7 @@ import sys
 import time
 from pathlib import Path
 
-REPEATS = 3
+REPEATS = 1
 HERE = Path(__file__).resolve().parent
 LIMIT = "import torch, timm, lightning_fabric"
 CASES = {
@@ -51,7 +51,7 @@ def main() -> None:
     lines = [
         "# Start-up",
         "",
-        f"`python -m benchmarks.startup`, medians of {REPEATS} interleaved runs; {cpu()}, {os.cpu_count()} cores, Python "
+        f"`python -m benchmarks.startup`, {REPEATS} interleaved runs each (medians); {cpu()}, {os.cpu_count()} cores, Python "
         f"{platform.python_version()}, byte code compiled.",
         "",
         "| process | seconds | of the libraries alone |",
