@@ -1,15 +1,71 @@
 """Backbones by their timm name, without a classifier: images (B, 3, S, S) in, features (B, D) out."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import lru_cache
 from typing import Any
 
+import numpy as np
 import timm
-from torch import nn
+import torch
+import torch.nn.functional as F
+from timm.layers import PatchEmbed
+from timm.models import is_model_in_modules
+from torch import Tensor, nn
+
+TRANSFORMERS = ("vision_transformer", "deit")  # timm's modules whose models take `img_size` and an `embed_layer`
+
+
+class FlexiPatchEmbed(PatchEmbed):
+    """timm's patch embedding that can also cut coarser or finer patches (FlexiViT, Beyer et al., arXiv 2212.08013).
+
+    The weights are those of the backbone's own patch size, resampled by the pseudo-inverse of the bilinear resize: a patch that was
+    made larger by resizing keeps its token. `at_patch` sets the size; the state dict is that of timm's class.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.cut: int | None = None
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.cut is None or (self.cut, self.cut) == tuple(self.patch_size):
+            return super().forward(x)
+        if x.shape[-1] % self.cut or x.shape[-2] % self.cut:
+            raise ValueError(f"patch: {self.cut} does not divide images of {x.shape[-2]} x {x.shape[-1]} px; give a divisor")
+        kernel = self.proj.weight
+        kernel = (kernel.flatten(2) @ resampling(kernel.shape[-1], self.cut).to(kernel)).unflatten(2, (self.cut, self.cut))
+        tokens = F.conv2d(x, kernel, self.proj.bias, stride=self.cut)
+        return self.norm(tokens.permute(0, 2, 3, 1))  # timm wants a map where the image size may change
+
+
+@lru_cache
+def resampling(size: int, new: int) -> Tensor:
+    """What turns a square kernel of `size` pixels into one of `new`, as (size * size, new * new) on the CPU: the transposed
+    pseudo-inverse of the resize. timm's `resample_patch_embed` does the same, but not on the meta device, where FLOPs are counted.
+    """
+    pixels = torch.eye(size * size, device="cpu").view(-1, 1, size, size)
+    resize = F.interpolate(pixels, size=(new, new), mode="bilinear", antialias=True).flatten(1)
+    return torch.from_numpy(np.linalg.pinv(resize.numpy()).T.copy())
+
+
+@contextmanager
+def at_patch(module: nn.Module, size: int | None) -> Iterator[None]:
+    """Inside, every vision transformer in `module` cuts patches of `size` pixels; None leaves it its own."""
+    flexible = [m for m in module.modules() if isinstance(m, FlexiPatchEmbed)] if size else []
+    for layer in flexible:
+        layer.cut = size
+    try:
+        yield
+    finally:
+        for layer in flexible:
+            layer.cut = None
 
 
 def create(name: str, image_size: int, **kwargs: Any) -> nn.Module:
     """A timm backbone with `num_classes=0`, randomly initialised from torch's current RNG.
 
-    Vision transformers are told the image size and accept other sizes too (local views), by interpolating positions.
+    Vision transformers are told the image size and accept other sizes too (local views), by interpolating positions, and other
+    patch sizes, by resampling their patch embedding.
 
     Raises:
         ValueError: if timm knows no such model, or the model cannot be built at this size.
@@ -17,17 +73,18 @@ def create(name: str, image_size: int, **kwargs: Any) -> nn.Module:
     if not timm.is_model(name):
         near = timm.list_models(f"*{name[:6]}*")[:5]
         raise ValueError(f"backbones: {name!r} is no timm model; near names: {', '.join(near) or 'none'}")
+    if is_model_in_modules(name, TRANSFORMERS):
+        kwargs = {"img_size": image_size, "dynamic_img_size": True, "embed_layer": FlexiPatchEmbed, **kwargs}
     try:
-        encoder = timm.create_model(name, pretrained=False, num_classes=0, **_size(name, image_size, kwargs))
+        encoder = timm.create_model(name, pretrained=False, num_classes=0, **kwargs)
     except (TypeError, AssertionError, RuntimeError) as error:
         raise ValueError(f"backbones: {name} at {image_size} px with {kwargs} cannot be built: {error}") from error
     return encoder
 
 
-def _size(name: str, image_size: int, kwargs: dict[str, Any]) -> dict[str, Any]:
-    if "vit" not in name or "img_size" in kwargs:
-        return {**({"dynamic_img_size": True} if "vit" in name else {}), **kwargs}
-    return {"img_size": image_size, "dynamic_img_size": True, **kwargs}
+def flexible(name: str) -> bool:
+    """Whether `at_patch` means anything to this timm model."""
+    return bool(is_model_in_modules(name, TRANSFORMERS))
 
 
 def width(encoder: nn.Module) -> int:

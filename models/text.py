@@ -1,10 +1,46 @@
-"""The text tower: open_clip's transformer and tokenizer, at the size that the recipe asks for. Imported only where used."""
+"""Text: open_clip's tokenizer and transformer, and the two towers that CLIP and SigLIP put beside each other."""
+
+import math
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from models.encoders import width
+from models.methods import Batch, Objective
+
 VOCABULARY = 49408  # of CLIP's byte-pair encoding, which open_clip ships
+
+
+@dataclass
+class Towers:
+    """Sizes of the text tower and of the embedding that both towers end in; where the learned scale of the logits starts."""
+
+    embed: int = 64
+    text_width: int = 64
+    text_layers: int = 2
+    text_heads: int = 2
+    context: int = 16
+    temperature: float = 10.0
+
+
+class TwoTowers(Objective):
+    """An image encoder and a text tower with unit-norm embeddings of one width, and a learned scale of their products."""
+
+    NEEDS = frozenset({"captions"})
+
+    def __init__(self, encoder: nn.Module, config: Towers, classes: int) -> None:
+        super().__init__()
+        self.encoder, self.config = encoder, config
+        self.head = nn.Linear(width(encoder), config.embed)
+        self.text = TextTower(config.context, config.text_width, config.text_layers, config.text_heads, config.embed)
+        self.log_temperature = nn.Parameter(torch.tensor(math.log(config.temperature)))
+
+    def embed(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        assert batch.tokens is not None
+        images = F.normalize(self.head(self.encoder(batch.views["image"][0])), dim=-1)
+        return images, self.text(batch.tokens)
 
 
 class TextTower(nn.Module):

@@ -108,17 +108,22 @@ class Method:
 
 @dataclass
 class Policy:
-    """What is trained on; conf/policy/ explains each key. `backbone` is the proxy's, `resolution` in pixels."""
+    """What is trained on; conf/policy/ explains each key. `resolution` and `patch` are in pixels.
+
+    `proxy` and `online` are whole backbones, not names, so that a policy says by itself all that its arm depends on.
+    """
 
     criterion: str = "???"
     sampler: str = "top_k"
     ratio: float = 0.0
     scorer: str = "learner"
     resolution: int | None = None
+    patch: int | None = None
     coarse: bool = False
+    online: Backbone | None = None
     chunks: int = 16
     gain: float = 1.0
-    backbone: str | None = None
+    proxy: Backbone | None = None
 
 
 @dataclass

@@ -106,12 +106,13 @@ def _check_policies(params: Params) -> None:
         _within(f"{key}.gain", policy.gain, 0)
         if policy.resolution is not None:
             _within(f"{key}.resolution", policy.resolution, 8)
-        if policy.coarse and policy.resolution is None:
-            raise ParamsError(f"{key}.coarse: true, but {key}.resolution is null; give the size in pixels for half of a batch")
-        if policy.scorer == "proxy" and policy.backbone is None:
-            raise ParamsError(f"{key}.backbone: null, but the scorer is a proxy; name one of: {', '.join(params.backbones)}")
-        if policy.backbone is not None:
-            _one_of(f"{key}.backbone", policy.backbone, params.backbones)
+        if policy.patch is not None:
+            _within(f"{key}.patch", policy.patch, 1)
+        if policy.coarse and policy.resolution is None and policy.patch is None:
+            raise ParamsError(f"{key}.coarse: true, but {key}.resolution and {key}.patch are null; give one, in pixels")
+        if (policy.scorer == "proxy") != (policy.proxy is not None):
+            given = "null" if policy.proxy is None else policy.proxy.name
+            raise ParamsError(f"{key}.proxy: {given}, but the scorer is {policy.scorer}; give a backbone where it is proxy, else null")
 
 
 def _check_arms(params: Params) -> None:
@@ -204,6 +205,7 @@ def _check_draws(key: str, views: dict[str, View], wanted: dict[str, tuple[int, 
 def check_fit(params: Params, arm: Arm) -> None:
     """Raise `ParamsError` where an arm's policy and method make no sense together, before anything is spent."""
     from models import methods
+    from stages.training.selection import criterion, needs_reference, needs_twin
 
     method, policy, key = methods.load(arm.method).Method, params.policies[arm.policy], f"policies.{arm.policy}"
     classifies = method.classify is not methods.Objective.classify
@@ -215,9 +217,29 @@ def check_fit(params: Params, arm: Arm) -> None:
         raise ParamsError(f"{key}.criterion: {policy.criterion} needs a scorer, and it is frozen; joint selection takes easy then")
     if policy.criterion == "gradient_norm" and not classifies:
         raise ParamsError(f"{key}.criterion: gradient_norm needs a classifier, and method {arm.method} has none; take supervised")
-    needs = importlib.import_module(f"models.criteria.{policy.criterion}").NEEDS
-    twin = policy.scorer == "frozen" and "learner" in needs
-    if twin and not params.reference.twin:
+    if policy.online and ("reference" not in criterion(policy).NEEDS or needs_twin(policy) or policy.scorer == "replay"):
+        asks = f"{policy.criterion} with scorer {policy.scorer}"
+        raise ParamsError(f"{key}.online: {policy.online.name}, but {asks} asks no online reference; set it to null")
+    if needs_twin(policy) and not params.reference.twin:
         raise ParamsError(f"reference.twin: false, and policy {arm.policy} scores by it; set it to true, or take scorer: learner")
-    if ("reference" in needs or twin) and policy.scorer != "replay" and arm.method not in params.reference.methods:
+    if needs_reference(policy) and arm.method not in params.reference.methods:
         raise ParamsError(f"reference.methods: {arm.method} is missing, and policy {arm.policy} needs its reference; add it")
+    if policy.patch is not None:
+        _check_patch(params, arm)
+
+
+def _check_patch(params: Params, arm: Arm) -> None:
+    """A patch size means something to a vision transformer only, and must divide what it looks at."""
+    from models.encoders import flexible
+
+    policy, learner, key = params.policies[arm.policy], params.backbones[arm.backbone], f"policies.{arm.policy}"
+    assert policy.patch is not None
+    for backbone in [policy.proxy or learner, *([learner] if policy.coarse else [])]:
+        if not flexible(backbone.name):
+            raise ParamsError(
+                f"{key}.patch: {policy.patch}, but {backbone.name} cuts no patches; set it to null, and give a resolution"
+            )
+    sides = {view.size or params.backbones[arm.backbone].image_size for view in params.methods[arm.method].score_views.values()}
+    for side in sorted(min(side, policy.resolution or side) for side in sides):
+        if side % policy.patch:
+            raise ParamsError(f"{key}.patch: {policy.patch} does not divide images of {side} px; give a divisor")

@@ -26,12 +26,13 @@ from stages.training.examples import Examples
 from stages.training.features import features, knn_top1, open_split, outputs, top_k
 from stages.training.loop import COLUMNS, Loop, State
 from stages.training.retrieval import retrieval
-from stages.training.scorers import Proxy, Reference, open_reference, replayed
+from stages.training.scorers import Online, Proxy, Reference, open_reference, replayed
 from stages.training.selection import Replay, Selector, needs_reference
 from stages.training.spend import StepFlops, step_flops, steps_within
 from stages.training.weights import save_encoder
 
 PROXY = 250_000  # added to an arm's seed for its proxy, which must not start as a copy of the learner
+ONLINE = 750_000  # the same for a reference that is trained beside it
 BANK = 1000  # labelled examples that the kNN readings along the way look at
 
 
@@ -39,14 +40,15 @@ def pretrain(stage: Stage) -> None:
     """Train the arm's learner; write its encoder, trace and curve."""
     params, arm = stage.params, _arm(stage)
     recipe, policy = params.methods[arm.method], params.policies[arm.policy]
+    check_fit(params, arm)
     pool = Pool.open(ROOT / "data/pool")
     data = open_for(params, arm.method, arm.backbone, pool, uid_files.load(ROOT / "data/versions/pool/uids.npy"))
     fabric, seed = launch(params.run), 1_000_003 * params.seed + arm.seed
     objective = build(params, arm.method, arm.backbone, data.classes, seed)
-    check_fit(params, arm)
     share, reference = _reference(stage, arm, data)
-    proxy = build(params, arm.method, policy.backbone, data.classes, seed + PROXY) if policy.backbone else None
-    step = step_flops(objective, recipe, policy, data, proxy, reference)
+    proxy = build(params, arm.method, policy.proxy, data.classes, seed + PROXY) if policy.proxy else None
+    online = build(params, arm.method, policy.online, data.classes, seed + ONLINE) if policy.online else None
+    step = step_flops(objective, recipe, policy, data, proxy, reference, online)
     steps, by = steps_within(params.pretrain.budget, share, step), "budget"
     if policy.scorer == "replay":
         replay = Replay(policy, recipe, data, replayed(ROOT / arm.after, data.uids), seed)
@@ -54,6 +56,9 @@ def pretrain(stage: Stage) -> None:
         steps, by = min((steps, by), (replay.steps, "examples"))
     else:
         scorer = Proxy(fabric, proxy, recipe, steps) if proxy else None
+        if online:
+            trusted = open_for(params, arm.method, arm.backbone, pool, uid_files.load(ROOT / "data/versions/reference/uids.npy"))
+            reference = Online(Proxy(fabric, online, recipe, steps), trusted, recipe, seed + ONLINE)
         selector = Selector(policy, recipe, data, reference, seed, scorer)
     loop = Loop(fabric, objective, data, recipe, selector, steps, seed)
     readings = Readings(stage, fabric, pool, objective, share, step, steps)
@@ -184,7 +189,7 @@ def _key(stage: Stage, arm: Arm) -> str:
         "method": params.methods[arm.method],
         "backbone": params.backbones[arm.backbone],
     }
-    inputs = [ROOT / "data/versions/pool/uids.npy", ROOT / "data/pool/index.parquet"]
+    inputs = [ROOT / f"data/versions/{version}/uids.npy" for version in ("pool", "reference")] + [ROOT / "data/pool/index.parquet"]
     inputs += [ROOT / arm.after] if arm.after != NOTHING else []
     losses = ROOT / "results/reference/models" / arm.method / "losses.parquet"
     return key(settings, inputs + ([losses] if losses.exists() else []))

@@ -5,6 +5,7 @@ mode, and never again; their FLOPs are part of the reference's cost.
 """
 
 import json
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -19,8 +20,9 @@ from models.flops import count
 from models.methods import Batch, Objective
 from stages.data import uids as uid_files
 from stages.data.pool import Pool
-from stages.params import ROOT
+from stages.params import ROOT, Params
 from stages.stage import Stage, main, write_json
+from stages.training import unfinite
 from stages.training.build import build, open_for
 from stages.training.checkpoint import Checkpoint, key
 from stages.training.device import generator, launch
@@ -32,6 +34,7 @@ from stages.training.selection import UNIFORM, Selector
 from stages.training.spend import forward_flops, step_flops
 from stages.training.weights import save_encoder
 
+Bar = Callable[[Iterable[int]], Iterator[int]]
 CHUNK = 512  # examples scored at once; a contrastive loss depends on it, a learner's super-batch is of this order
 
 
@@ -58,11 +61,11 @@ def _one(stage: Stage, fabric: Fabric, pool: Pool, method: str, folder: Path) ->
     backbone = params.backbones[params.reference.backbone]
     trusted, candidates = (_open(stage, pool, method, version) for version in ("reference", "pool"))
     objective, spent = _train(stage, fabric, method, trusted, "reference")
-    losses, sides, cost = score(stage, fabric, objective, candidates, method)
+    losses, sides, cost = _score(stage, fabric, objective, candidates, method)
     columns = {"uid": candidates.uids, "loss": pa.array(losses.numpy(), pa.float32())}
     if params.reference.twin:
         twin, more = _train(stage, fabric, method, candidates, "twin")
-        values, _, again = score(stage, fabric, twin, candidates, method)
+        values, _, again = _score(stage, fabric, twin, candidates, method)
         columns["twin_loss"] = pa.array(values.numpy(), pa.float32())
         spent, cost = spent + more, cost + again
     pq.write_table(pa.table(columns), folder / "losses.parquet")
@@ -71,7 +74,7 @@ def _one(stage: Stage, fabric: Fabric, pool: Pool, method: str, folder: Path) ->
     save_encoder(folder, objective.exported(), backbone)
     save_file({k: v.detach().cpu().contiguous() for k, v in objective.state_dict().items()}, folder / "method.safetensors")
     top1 = _val_top1(stage, fabric, pool, objective, backbone.image_size)
-    stage.metrics[method] = {"val_top1": top1, "steps": _steps(stage, method), "mean_pool_loss": float(losses.mean())}
+    stage.metrics[method] = {"val_top1": top1, "steps": steps(stage.params, method), "mean_pool_loss": float(losses.mean())}
     return {"trained": True, "train_flops": spent, "score_flops": cost, "flops": spent + cost}
 
 
@@ -80,32 +83,59 @@ def _open(stage: Stage, pool: Pool, method: str, version: str) -> Examples:
     return open_for(stage.params, method, stage.params.reference.backbone, pool, uids)
 
 
-def _steps(stage: Stage, method: str) -> int:
-    return max(1, stage.params.reference.examples // stage.params.methods[method].batch_size)
+def steps(params: Params, method: str) -> int:
+    """How many steps a reference of the method is trained for."""
+    return max(1, params.reference.examples // params.methods[method].batch_size)
+
+
+def _seed(params: Params) -> int:
+    return 1_000_003 * params.seed + 500_000
 
 
 def _train(stage: Stage, fabric: Fabric, method: str, data: Examples, name: str) -> tuple[Objective, int]:
-    """A small model of the method trained on `data`, uniformly, and its FLOPs."""
-    params, recipe = stage.params, stage.params.methods[method]
-    seed = 1_000_003 * params.seed + 500_000
-    objective = build(params, method, params.reference.backbone, data.classes, seed)
-    step, steps = step_flops(objective, recipe, UNIFORM, data), _steps(stage, method)
-    loop = Loop(fabric, objective, data, recipe, Selector(UNIFORM, recipe, data, None, seed), steps, seed)
-    checkpoint = Checkpoint(_key(stage, method, name), params.run.checkpoint_seconds)
-    loop.run(bar=lambda steps_: stage.track(steps_, description=f"{name} {method}"), checkpoint=checkpoint)
+    checkpoint = Checkpoint(_key(stage, method, name), stage.params.run.checkpoint_seconds)
+
+    def bar(numbers: Iterable[int]) -> Iterator[int]:
+        return stage.track(numbers, description=f"{name} {method}")
+
+    loop, spent = train(stage.params, fabric, method, data, bar, checkpoint)
     checkpoint.save(loop.saved())  # a finished reference is taken up again when only another method changed
-    return objective, steps * step.train
+    return loop.objective, spent
+
+
+def train(
+    params: Params, fabric: Fabric, method: str, data: Examples, bar: Bar = iter, checkpoint: Checkpoint | None = None
+) -> tuple[Loop, int]:
+    """A small model of the method trained on `data`, uniformly: its finished loop, and its FLOPs."""
+    recipe, seed = params.methods[method], _seed(params)
+    objective = build(params, method, params.reference.backbone, data.classes, seed)
+    step, count_ = step_flops(objective, recipe, UNIFORM, data), steps(params, method)
+    loop = Loop(fabric, objective, data, recipe, Selector(UNIFORM, recipe, data, None, seed), count_, seed)
+    loop.run(bar=bar, checkpoint=checkpoint)
+    return loop, count_ * step.train
+
+
+def _score(
+    stage: Stage, fabric: Fabric, objective: Objective, data: Examples, method: str
+) -> tuple[Tensor, tuple[Tensor, Tensor] | None, int]:
+    def bar(starts: Iterable[int]) -> Iterator[int]:
+        return stage.track(starts, total=-(-len(data) // CHUNK), description=f"{method}: losses of the pool")
+
+    return score(stage.params, fabric, objective, data, method, bar)
 
 
 def score(
-    stage: Stage, fabric: Fabric, objective: Objective, data: Examples, method: str
+    params: Params, fabric: Fabric, objective: Objective, data: Examples, method: str, bar: Bar = iter
 ) -> tuple[Tensor, tuple[Tensor, Tensor] | None, int]:
     """The model's loss on each of n examples, (n,), in chunks of a fixed size and order; embeddings (n, E) of both sides where the
-    method has pairs, kept as float32, so that no pair is ever computed by the towers again; and the FLOPs."""
-    views, seed = stage.params.methods[method].score_views, 1_000_003 * stage.params.seed + 500_000
-    losses, sides, spent = [], [], 0
-    starts = range(0, len(data), CHUNK)
-    for start in stage.track(starts, total=len(starts), description=f"{method}: losses of the pool"):
+    method has pairs, kept as float32, so that no pair is ever computed by the towers again; and the FLOPs.
+
+    Raises:
+        ValueError: naming the examples whose loss is not finite.
+    """
+    views, seed = params.methods[method].score_views, _seed(params)
+    losses, sides = [], []
+    for start in bar(range(0, len(data), CHUNK)):
         indices = np.arange(start, min(start + CHUNK, len(data)))
         batch = data.batch(indices, data.pixels.get(indices), views, generator(seed, "score", start), fabric.device)
         with fabric.autocast():
@@ -118,8 +148,9 @@ def score(
     whole, rest = divmod(len(data), CHUNK)
     spent = whole * forward_flops(objective, views, CHUNK, data) + (forward_flops(objective, views, rest, data) if rest else 0)
     out = torch.cat(losses)
-    if not torch.isfinite(out).all():
-        raise ValueError(f"reference of {method}: {int((~torch.isfinite(out)).sum())} losses are not finite; lower its lr")
+    unfinite.refuse(
+        out, data.uids, {"reference_loss": out}, f"reference of {method}: {{count}} losses are", f"lower methods.{method}.lr"
+    )
     both = (torch.cat([s[0] for s in sides]), torch.cat([s[1] for s in sides])) if sides else None
     return out, both, spent
 

@@ -58,7 +58,7 @@ class Method(Objective):
         """The teacher's encoder, which is the one that DINO evaluates."""
         return self.teacher["encoder"]
 
-    def forward(self, batch: Batch) -> Losses:
+    def losses(self, batch: Batch) -> Losses:
         views = batch.views["global"]
         with torch.no_grad():
             targets = self._logits(self.teacher, views)

@@ -34,9 +34,6 @@ class Method(Objective):
         self.encoder, self.config = encoder, config
         self.head = mlp(width(encoder), config.hidden, config.out)
 
-    def forward(self, batch: Batch) -> Losses:
-        return self.compare(*self.embed(batch))
-
     def compare(self, first: Tensor, second: Tensor) -> Losses:
         logits = similarities(torch.cat([first, second]), self.config.temperature)
         return Losses(losses(logits), logits[: len(first), len(first) :])

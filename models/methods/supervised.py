@@ -28,11 +28,11 @@ class Method(Objective):
         self.encoder, self.config = encoder, config
         self.head = nn.Linear(width(encoder), classes)
 
-    def forward(self, batch: Batch) -> Losses:
+    def losses(self, batch: Batch) -> Losses:
         logits = self.classify(batch.views["image"][0])
         smoothing = self.config.label_smoothing if self.training else 0.0
-        losses = F.cross_entropy(logits, batch.labels, reduction="none", label_smoothing=smoothing)
-        return Losses(losses, gradient_norm=None if self.training else gradient_norm(logits, batch.labels))
+        example = F.cross_entropy(logits, batch.labels, reduction="none", label_smoothing=smoothing)
+        return Losses(example, gradient_norm=None if self.training else gradient_norm(logits, batch.labels))
 
     def classify(self, images: Tensor) -> Tensor:
         return self.head(self.encoder(images))

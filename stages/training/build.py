@@ -9,7 +9,7 @@ from timm.scheduler.cosine_lr import CosineLRScheduler
 from models import encoders, methods
 from models.methods import Objective
 from stages.data.pool import Pool
-from stages.params import Method, Params, ParamsError, plugin_config
+from stages.params import Backbone, Method, Params, ParamsError, plugin_config
 from stages.training.examples import Examples, examples
 
 FUSED: dict[str, dict[str, Any]] = {  # one kernel for all weights: a tenth of a step here
@@ -17,11 +17,11 @@ FUSED: dict[str, dict[str, Any]] = {  # one kernel for all weights: a tenth of a
 }
 
 
-def build(params: Params, method: str, backbone: str, classes: int, seed: int) -> Objective:
-    """The method around its backbone, initialised from `seed` alone."""
+def build(params: Params, method: str, backbone: str | Backbone, classes: int, seed: int) -> Objective:
+    """The method around its backbone, one of params or given whole, initialised from `seed` alone."""
     module = methods.load(method)
     config = plugin_config(module.Config, f"methods.{method}.settings", params.methods[method].settings)
-    chosen = params.backbones[backbone]
+    chosen = params.backbones[backbone] if isinstance(backbone, str) else backbone
     torch.manual_seed(seed)
     try:
         encoder = encoders.create(chosen.name, chosen.image_size, **chosen.kwargs)

@@ -26,11 +26,19 @@ class Examples:
     def __len__(self) -> int:
         return len(self.uids)
 
-    def batch(self, indices: np.ndarray, images: Tensor, views: dict[str, View], generator: Generator, device: torch.device) -> Batch:
+    def batch(
+        self,
+        indices: np.ndarray,
+        images: Tensor,
+        views: dict[str, View],
+        generator: Generator,
+        device: torch.device,
+        patch: int | None = None,
+    ) -> Batch:
         """Views of `images` (k, 3, S, S) uint8, which are the pixels of `indices` (k,), with what belongs to them."""
         chosen = torch.from_numpy(indices)
         tokens = None if self.tokens is None else self.tokens[chosen].to(device)
-        return Batch(make(images.to(device), views, generator), self.labels[chosen].to(device), tokens)
+        return Batch(make(images.to(device), views, generator), self.labels[chosen].to(device), tokens, patch)
 
 
 def examples(pool: Pool, uids: list[str], size: int, run: Run, needs: frozenset[str] = frozenset(), context: int = 0) -> Examples:

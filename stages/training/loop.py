@@ -14,6 +14,7 @@ from torch import Tensor
 
 from models.methods import Objective
 from stages.params import Method
+from stages.training import unfinite
 from stages.training.build import optimisation
 from stages.training.checkpoint import Checkpoint
 from stages.training.examples import Examples
@@ -82,14 +83,14 @@ class Loop:
     def _train(self, picked: Picked, step: int) -> Tensor:
         batches = self.selector.batches(picked, step, self.fabric.device)
         self.module.train()
-        losses = torch.cat([self.module(batch).example for batch in batches])
+        losses = self.module(*batches).example
         self._refuse_unfinite(losses, picked, step)
         self.schedule.step_update(step)
         self.optimizer.zero_grad()
         self.fabric.backward(losses.mean())
         self.optimizer.step()
         self.objective.after_step((step + 1) / self.steps)
-        self.selector.scorer.learn(batches, step)
+        self.selector.learn(batches, step, self.fabric.device)
         return losses.detach().float().cpu()
 
     def _record(self, picked: Picked, losses: Tensor, step: int) -> None:
@@ -99,10 +100,9 @@ class Loop:
         self.state.step = step + 1
 
     def _refuse_unfinite(self, losses: Tensor, picked: Picked, step: int) -> None:
-        if not torch.isfinite(losses).all():
-            bad = (~torch.isfinite(losses)).nonzero().flatten().cpu().numpy()
-            uids = ", ".join(self.data.uids[i] for i in picked.indices[bad][:4])
-            raise ValueError(f"step {step}: the loss of {len(bad)} examples is not finite, uids {uids}; lower methods.*.lr")
+        losses = losses.detach().float().cpu()
+        uids, what = [self.data.uids[i] for i in picked.indices], f"step {step}: the losses of {{count}} examples are"
+        unfinite.refuse(losses, uids, {"train_loss": losses}, what, "lower methods.*.lr")
 
     def saved(self) -> dict[str, Any]:
         """What a checkpoint holds."""
@@ -110,7 +110,7 @@ class Loop:
             "step": self.state.step,
             "objective": self.objective.state_dict(),
             "optimizer": self.optimizer.state_dict(),
-            "scorer": self.selector.scorer.state(),
+            "selector": self.selector.state(),
             "trace": {name: self.state.column(name) for name in COLUMNS},
             "passed": {name: self.state.column(name, passed=True) for name in COLUMNS},
             "watched": self.state.watched,
@@ -119,7 +119,7 @@ class Loop:
     def _restore(self, saved: dict[str, Any]) -> None:
         self.objective.load_state_dict(saved["objective"])
         self.optimizer.load_state_dict(saved["optimizer"])
-        self.selector.scorer.restore(saved["scorer"])
+        self.selector.restore(saved["selector"])
         trace, passed = ({name: [column] for name, column in saved[kind].items()} for kind in ("trace", "passed"))
         self.state = State(saved["step"], trace, passed, saved["watched"])
         print(f"resuming after step {self.state.step} of {self.steps}", flush=True)

@@ -16,8 +16,11 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from models.methods import Batch, Losses, Objective
+from stages.data import order
 from stages.params import ROOT, Arm, Method, Params, Policy, View
 from stages.training.build import build, optimisation
+from stages.training.device import generator
+from stages.training.examples import Examples
 
 
 class Learner:
@@ -54,10 +57,10 @@ class Proxy(Learner):
     def learn(self, batch: list[Batch], step: int) -> None:
         """One step on the views that the learner got."""
         self.module.train()
-        losses = torch.cat([self.module(part).example for part in batch])
+        loss = self.module(*batch).example.mean()
         self.schedule.step_update(step)
         self.optimizer.zero_grad()
-        self.fabric.backward(losses.mean())
+        self.fabric.backward(loss)
         self.optimizer.step()
         self.objective.after_step((step + 1) / self.steps)
 
@@ -87,6 +90,20 @@ class Reference:
     ) -> None:
         self.losses, self.embeddings, self.objective, self.twin = losses, embeddings, objective, twin
 
+    def of(self, indices: np.ndarray, batch: Batch | None, device: torch.device, pairs: bool) -> Losses:
+        """What it says of the candidates (B,); `batch` is not looked at."""
+        return Losses(self.losses[torch.from_numpy(indices)], self.pairs(indices, device) if pairs else None)
+
+    def learn(self, step: int, device: torch.device) -> None:
+        """What it does after the learner's step: nothing."""
+
+    def state(self) -> dict[str, Any]:
+        """For a checkpoint."""
+        return {}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """From a checkpoint."""
+
     @torch.no_grad()
     def pairs(self, indices: np.ndarray, device: torch.device) -> Tensor:
         """`Losses.pair` of these examples against one another, (B, B) on `device`.
@@ -99,6 +116,35 @@ class Reference:
         chosen = torch.from_numpy(indices)
         first, second = (side[chosen].to(device).float() for side in self.embeddings)
         return self.objective.to(device).pairs(first, second).float()
+
+
+class Online(Reference):
+    """A reference that is trained beside the learner: for each of its steps, one on trusted examples (Bad Students, arXiv 2312.05328).
+
+    Nothing has to be finished before the run; the price is a forward of every candidate and a training step, each time.
+    """
+
+    def __init__(self, model: Proxy, trusted: Examples, recipe: Method, seed: int) -> None:
+        super().__init__(torch.zeros(0))
+        self.model, self.trusted, self.recipe, self.seed = model, trusted, recipe, seed
+        order.epoch_steps(len(trusted), recipe.batch_size)
+
+    def of(self, indices: np.ndarray, batch: Batch | None, device: torch.device, pairs: bool) -> Losses:
+        """Its losses of the candidates as they are seen now."""
+        assert batch is not None
+        return scored(self.model.module, batch)
+
+    def learn(self, step: int, device: torch.device) -> None:
+        """One step on the next trusted examples."""
+        indices = order.candidates(step, self.recipe.batch_size, len(self.trusted), self.seed)
+        views = generator(self.seed, "online", step)
+        self.model.learn([self.trusted.batch(indices, self.trusted.pixels.get(indices), self.recipe.views, views, device)], step)
+
+    def state(self) -> dict[str, Any]:
+        return self.model.state()
+
+    def restore(self, state: dict[str, Any]) -> None:
+        self.model.restore(state)
 
 
 def open_reference(params: Params, arm: Arm, uids: list[str], classes: int, pairs: bool) -> tuple[int, Reference]:

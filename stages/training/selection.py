@@ -4,6 +4,7 @@ scoring runs in eval mode without gradient, on generators of its own, and the or
 import importlib
 from dataclasses import dataclass
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,9 +14,10 @@ from models import samplers
 from models.methods import Batch, Losses
 from stages.data import order
 from stages.params import Method, Policy, View
+from stages.training import unfinite
 from stages.training.device import generator
 from stages.training.examples import Examples
-from stages.training.scorers import Learner, Reference, score_views, shrunk
+from stages.training.scorers import Learner, Online, Reference, score_views, shrunk
 
 UNIFORM = Policy(criterion="uniform", sampler="top_k", ratio=0.0)  # what a reference and a finetuning train with
 REJECTED = 8  # one rejected candidate is recorded for each 8 that are trained on
@@ -38,7 +40,7 @@ class Picked:
 
 
 class Selector:
-    """Applies one policy; `reference` speaks of each example of `data`, where the policy needs it.
+    """Applies one policy; `reference` speaks of each example of `data`, or is trained beside the learner, where the policy needs it.
 
     Raises:
         ValueError: if policy and method do not fit each other, before anything is computed.
@@ -52,7 +54,7 @@ class Selector:
         self.reference, self.scorer = reference, scorer or Learner()
         if "reference" in self.criterion.NEEDS and reference is None:
             raise ValueError(f"policies: criterion {policy.criterion} needs a reference of this method; see reference.methods")
-        if needs_twin(policy) and (reference is None or reference.twin is None):
+        if needs_twin(policy) and (reference is None or isinstance(reference, Online) or reference.twin is None):
             raise ValueError(f"reference.twin: false, and criterion {policy.criterion} with a frozen scorer needs it; set it to true")
         self.take = recipe.batch_size
         self.candidates = super_batch(recipe, policy)
@@ -65,14 +67,15 @@ class Selector:
     @torch.no_grad()
     def pick(self, objective: nn.Module, indices: np.ndarray, images: Tensor, step: int, device: torch.device) -> Picked:
         """Score the candidates (B,) and take the sub-batch (b,)."""
-        losses = self._losses(objective, indices, images, step, device)
-        place = torch.from_numpy(indices)
+        batch = self._scoring_batch(indices, images, step, device)
+        losses, others = self._losses(objective, indices, batch), self._others(indices, batch, device)
         unknown = torch.full((len(indices),), torch.nan)
         own = unknown if losses is None else losses.example
-        reference = unknown if self.reference is None else self.reference.losses[place]
+        reference = unknown if others is None else others.example
         scores = self.criterion.score(self._norm(losses) if "gradient_norm" in self.criterion.NEEDS else own, reference)
-        self._refuse_unfinite(scores, indices, step)
-        chosen = self._joint(objective, losses, indices, step, device) if self.policy.sampler == "joint" else self._sample(scores, step)
+        self._refuse_unfinite(scores, indices, step, {"learner_loss": own, "reference_loss": reference, "score": scores})
+        jointly = self.policy.sampler == "joint"
+        chosen = self._jointly(objective, losses, others, indices, step) if jointly else self._sample(scores, step)
         rank = torch.empty(len(scores), dtype=torch.int32)
         rank[torch.sort(scores, descending=True, stable=True).indices] = torch.arange(len(scores), dtype=torch.int32)
 
@@ -82,15 +85,30 @@ class Selector:
         passed = self._passed(len(indices), chosen, step)
         return those(chosen, images[chosen], those(passed, None, None) if len(passed) else None)
 
-    def _losses(self, objective: nn.Module, indices: np.ndarray, images: Tensor, step: int, device: torch.device) -> Losses | None:
-        if not self.criterion.NEEDS & {"learner"}:
+    def _scoring_batch(self, indices: np.ndarray, images: Tensor, step: int, device: torch.device) -> Batch | None:
+        """The candidates as whoever scores now sees them; None where nobody does."""
+        if not (scores_now(self.policy) or isinstance(self.reference, Online)):
             return None
-        if self.policy.scorer == "frozen":
+        views, noise = score_views(self.recipe, self.policy), generator(self.seed, "score", step)
+        return self.data.batch(indices, images, views, noise, device, self.policy.patch)
+
+    def _losses(self, objective: nn.Module, indices: np.ndarray, batch: Batch | None) -> Losses | None:
+        """What the learner, or who stands in for it, says of the candidates."""
+        if scores_now(self.policy):
+            assert batch is not None
+            return self.scorer.losses(objective, batch)
+        if needs_twin(self.policy):
             assert self.reference is not None
             assert self.reference.twin is not None
             return Losses(self.reference.twin[torch.from_numpy(indices)])
-        views = score_views(self.recipe, self.policy)
-        return self.scorer.losses(objective, self.data.batch(indices, images, views, generator(self.seed, "score", step), device))
+        return None
+
+    def _others(self, indices: np.ndarray, batch: Batch | None, device: torch.device) -> Losses | None:
+        """What the reference says of them."""
+        if self.reference is None:
+            return None
+        pairs = self.policy.sampler == "joint" and "reference" in self.criterion.NEEDS
+        return self.reference.of(indices, batch, device, pairs)
 
     @staticmethod
     def _norm(losses: Losses | None) -> Tensor:
@@ -103,10 +121,19 @@ class Selector:
             return samplers.softmax(self.policy.gain * scores, self.take, generator(self.seed, "sample", step))
         return samplers.top_k(scores, self.take)
 
-    def _joint(self, objective: nn.Module, losses: Losses | None, indices: np.ndarray, step: int, device: torch.device) -> Tensor:
-        """The sub-batch by the pairs' scores: exact where losses of pairs add up, else the softmax approximation."""
+    def _jointly(self, objective: nn.Module, losses: Losses | None, others: Losses | None, indices: np.ndarray, step: int) -> Tensor:
         own = None if losses is None else losses.pair
-        other = self.reference.pairs(indices, device) if self.reference and "reference" in self.criterion.NEEDS else None
+        other = others.pair if others and "reference" in self.criterion.NEEDS else None
+        try:
+            return self._joint(objective, own, other, step)
+        except ValueError:  # the sampler has found what is not finite; whose it is, only this page knows
+            for name, pairs in (("learner_pairs", own), ("reference_pairs", other)):
+                sums = torch.zeros(len(indices)) if pairs is None else pairs.sum(dim=1).cpu()
+                self._refuse_unfinite(sums, indices, step, {name: sums})
+            raise
+
+    def _joint(self, objective: nn.Module, own: Tensor | None, other: Tensor | None, step: int) -> Tensor:
+        """The sub-batch by the pairs' scores: exact where losses of pairs add up, else the softmax approximation."""
         noise, policy = generator(self.seed, "sample", step), self.policy
         if objective.PAIR == "softmax":
             return samplers.joint_softmax(own, other, self.take, policy.chunks, noise, policy.gain).cpu()
@@ -124,17 +151,15 @@ class Selector:
         draw = torch.randperm(len(rest), generator=generator(self.seed, "rejected", step))[: self.take // REJECTED]
         return rest[draw].sort().values
 
-    def _refuse_unfinite(self, scores: Tensor, indices: np.ndarray, step: int) -> None:
-        bad = (~torch.isfinite(scores)).nonzero().flatten().numpy()
-        if len(bad):
-            uids = ", ".join(self.data.uids[i] for i in indices[bad][:4])
-            raise ValueError(f"step {step}: the scores of {len(bad)} candidates are not finite, uids {uids}; lower methods.*.lr")
+    def _refuse_unfinite(self, scores: Tensor, indices: np.ndarray, step: int, values: dict[str, Tensor]) -> None:
+        uids = [self.data.uids[i] for i in indices]
+        unfinite.refuse(scores, uids, values, f"step {step}: the scores of {{count}} candidates are", "lower methods.*.lr")
 
     def batches(self, picked: Picked, step: int, device: torch.device) -> list[Batch]:
-        """The views to train on: one batch, or two halves, the second at the policy's resolution (Flexi-JEST).
+        """The views to train on: one batch, or two halves, the second as coarse as the policy scores (Flexi-JEST).
 
-        Each half is a batch of its own: BatchNorm and the pairs of a contrastive loss do not reach across. Candidates come in a
-        random order, so the first half is as good as any.
+        The pairs of a contrastive loss reach across the halves; BatchNorm does not. Candidates come in a random order, so the first
+        half is as good as any.
         """
         assert picked.images is not None
         views = generator(self.seed, "views", step)
@@ -142,8 +167,25 @@ class Selector:
         size = self.take // len(parts)
         cuts = [slice(i * size, (i + 1) * size) for i in range(len(parts))]
         return [
-            self.data.batch(picked.indices[cut], picked.images[cut], part, views, device) for cut, part in zip(cuts, parts, strict=True)
+            self.data.batch(picked.indices[cut], picked.images[cut], part, views, device, patch)
+            for cut, (part, patch) in zip(cuts, parts, strict=True)
         ]
+
+    def learn(self, batches: list[Batch], step: int, device: torch.device) -> None:
+        """What the scorer and an online reference do after the learner's step."""
+        self.scorer.learn(batches, step)
+        if self.reference is not None:
+            self.reference.learn(step, device)
+
+    def state(self) -> dict[str, Any]:
+        """For a checkpoint."""
+        return {"scorer": self.scorer.state(), "reference": self.reference.state() if self.reference else {}}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """From a checkpoint."""
+        self.scorer.restore(state["scorer"])
+        if self.reference:
+            self.reference.restore(state["reference"])
 
 
 class Replay(Selector):
@@ -163,9 +205,10 @@ class Replay(Selector):
         return self.chosen[step * self.take : (step + 1) * self.take]
 
 
-def halves(views: dict[str, View], policy: Policy) -> list[dict[str, View]]:
-    """The views of each part that a batch is trained in."""
-    return [views, shrunk(views, policy.resolution)] if policy.coarse else [views]
+def halves(views: dict[str, View], policy: Policy) -> list[tuple[dict[str, View], int | None]]:
+    """The views of each part that a batch is trained in, and the part's patch size."""
+    whole: list[tuple[dict[str, View], int | None]] = [(views, None)]
+    return [*whole, (shrunk(views, policy.resolution), policy.patch)] if policy.coarse else whole
 
 
 def criterion(policy: Policy) -> ModuleType:
@@ -174,8 +217,13 @@ def criterion(policy: Policy) -> ModuleType:
 
 
 def needs_reference(policy: Policy) -> bool:
-    """Whether the policy reads, and pays for, a reference of its method."""
-    return policy.scorer != "replay" and ("reference" in criterion(policy).NEEDS or needs_twin(policy))
+    """Whether the policy reads, and pays for, a finished reference of its method."""
+    return policy.scorer != "replay" and not policy.online and ("reference" in criterion(policy).NEEDS or needs_twin(policy))
+
+
+def scores_now(policy: Policy) -> bool:
+    """Whether the learner or a proxy looks at every candidate."""
+    return policy.scorer in ("learner", "proxy") and "learner" in criterion(policy).NEEDS
 
 
 def needs_twin(policy: Policy) -> bool:

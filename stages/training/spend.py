@@ -10,7 +10,7 @@ from models.methods import Batch, Objective
 from stages.params import Method, Policy, View
 from stages.training.examples import Examples
 from stages.training.scorers import Reference, score_views
-from stages.training.selection import criterion, halves, super_batch
+from stages.training.selection import UNIFORM, halves, scores_now, super_batch
 
 
 @dataclass(frozen=True)
@@ -32,15 +32,17 @@ def step_flops(
     data: Examples,
     proxy: Objective | None = None,
     reference: Reference | None = None,
+    online: Objective | None = None,
 ) -> StepFlops:
-    """Count one step of a method under a policy; what a proxy's own training costs is part of scoring."""
-    if policy.scorer == "replay":
-        return StepFlops(0, train_flops(objective, recipe, policy, data))
+    """Count one step of a method under a policy; what a proxy's or an online reference's own training costs is part of scoring."""
     candidates, score = super_batch(recipe, policy), 0
-    if "learner" in criterion(policy).NEEDS and policy.scorer != "frozen":
-        score += forward_flops(proxy or objective, score_views(recipe, policy), candidates, data)
+    views = score_views(recipe, policy)
+    if scores_now(policy):
+        score += forward_flops(proxy or objective, views, candidates, data, policy.patch)
     if proxy:
         score += train_flops(proxy, recipe, policy, data)
+    if online:
+        score += forward_flops(online, views, candidates, data, policy.patch) + train_flops(online, recipe, UNIFORM, data)
     if policy.sampler == "joint" and reference:
         score += pair_flops(reference, candidates)
     return StepFlops(score, train_flops(objective, recipe, policy, data))
@@ -50,9 +52,9 @@ def train_flops(objective: Objective, recipe: Method, policy: Policy, data: Exam
     """FLOPs of one step on a sub-batch: forward and backward, in the parts that it is trained in."""
     twin = on_meta(objective).train()
     parts = halves(recipe.views, policy)
-    batches = [meta_batch(views, recipe.batch_size // len(parts), data) for views in parts]
+    batches = [meta_batch(views, recipe.batch_size // len(parts), data, patch) for views, patch in parts]
     with torch.device("meta"):
-        return measure(lambda: torch.cat([twin(batch).example for batch in batches]).mean().backward())
+        return measure(lambda: twin(*batches).example.mean().backward())
 
 
 def pair_flops(reference: Reference, candidates: int) -> int:
@@ -65,15 +67,15 @@ def pair_flops(reference: Reference, candidates: int) -> int:
         return measure(lambda: twin.pairs(first, second))  # type: ignore[operator]
 
 
-def forward_flops(objective: nn.Module, views: dict[str, View], count: int, data: Examples) -> int:
+def forward_flops(objective: nn.Module, views: dict[str, View], count: int, data: Examples, patch: int | None = None) -> int:
     """FLOPs of scoring `count` examples at once: a forward in eval mode, without gradient."""
     twin = on_meta(objective).eval()
-    batch = meta_batch(views, count, data)
+    batch = meta_batch(views, count, data, patch)
     with torch.no_grad(), torch.device("meta"):
         return measure(lambda: twin(batch))
 
 
-def meta_batch(views: dict[str, View], count: int, data: Examples) -> Batch:
+def meta_batch(views: dict[str, View], count: int, data: Examples, patch: int | None = None) -> Batch:
     """A batch of the right shapes without data."""
     size = data.pixels.size
 
@@ -85,7 +87,7 @@ def meta_batch(views: dict[str, View], count: int, data: Examples) -> Batch:
     tokens = None
     if data.tokens is not None:
         tokens = torch.zeros(count, data.tokens.shape[1], dtype=torch.long, device="meta")
-    return Batch({name: [draw(view) for _ in range(view.count)] for name, view in views.items()}, labels, tokens)
+    return Batch({name: [draw(view) for _ in range(view.count)] for name, view in views.items()}, labels, tokens, patch)
 
 
 def steps_within(budget: float, already: int, step: StepFlops) -> int:

@@ -1,7 +1,10 @@
 """Backbones by timm name, at the sizes that the configs use."""
 
 import pytest
+import timm
+import timm.layers
 import torch
+import torch.nn.functional as F
 
 from models import encoders
 
@@ -26,3 +29,56 @@ def test_an_unknown_name_is_one_line_with_near_names():
     with pytest.raises(ValueError, match="'resnet180' is no timm model; near names: .*resnet") as caught:
         encoders.create("resnet180", 28)
     assert "\n" not in str(caught.value)
+
+
+def vit():
+    torch.manual_seed(0)
+    return encoders.create("test_vit", 32, patch_size=4).eval()
+
+
+def test_with_its_own_patches_a_vision_transformer_is_timms():
+    plain = timm.create_model("test_vit", num_classes=0, img_size=32, patch_size=4).eval()
+    plain.load_state_dict(vit().state_dict())  # strict: the names are timm's
+    images = torch.randn(2, 3, 32, 32)
+    with torch.no_grad():
+        torch.testing.assert_close(vit()(images), plain(images))
+
+
+def test_a_patch_made_larger_keeps_its_token():
+    """FlexiViT's property (arXiv 2212.08013, section 3.3): the resampled kernel undoes a resize of the patch."""
+    encoder = vit()
+    patches = torch.randn(8, 3, 4, 4)
+    with torch.no_grad():
+        own = encoder.patch_embed(patches)
+        with encoders.at_patch(encoder, 8):
+            larger = encoder.patch_embed(F.interpolate(patches, size=(8, 8), mode="bilinear", antialias=True))
+    torch.testing.assert_close(own, larger, atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("new", [3, 6, 8])
+def test_a_kernel_is_resampled_as_by_timm(new):
+    """Oracle: timm.layers.resample_patch_embed."""
+    kernel = torch.randn(5, 3, 4, 4)
+    ours = (kernel.flatten(2) @ encoders.resampling(4, new)).unflatten(2, (new, new))
+    theirs = timm.layers.resample_patch_embed(kernel, [new, new], interpolation="bilinear")
+    torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=1e-5)
+
+
+def test_coarse_patches_are_fewer_tokens_and_the_gradient_reaches_the_kernel():
+    encoder = vit()
+    with encoders.at_patch(encoder, 8):
+        assert encoder.patch_embed(torch.zeros(2, 3, 32, 32)).shape == (2, 4, 4, 64)
+        encoder(torch.randn(2, 3, 32, 32)).sum().backward()
+        with pytest.raises(ValueError, match="patch: 8 does not divide images of 28 x 28 px"):
+            encoder(torch.zeros(2, 3, 28, 28))
+    assert encoder.patch_embed.proj.weight.grad.abs().sum() > 0
+    assert encoder.patch_embed(torch.zeros(2, 3, 32, 32)).shape == (2, 8, 8, 64)
+
+
+def test_which_backbones_cut_patches():
+    assert [encoders.flexible(name) for name in ("test_vit", "deit_tiny_patch16_224", "resnet18", "levit_128")] == [
+        True,
+        True,
+        False,
+        False,
+    ]

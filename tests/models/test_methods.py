@@ -101,6 +101,18 @@ def test_what_pairs_say_is_what_the_losses_hold(name):
     torch.testing.assert_close(method.pairs(*method.embed(given)), method(given).pair)
 
 
+@pytest.mark.parametrize("name", SIZES)
+def test_a_batch_in_parts_is_the_batch(name):
+    """In eval mode, where BatchNorm does not look at the batch; pairs reach across the parts."""
+    method, whole = build(name).eval(), batch(name)
+
+    def part(cut):
+        tokens = None if whole.tokens is None else whole.tokens[cut]
+        return Batch({k: [v[cut] for v in views] for k, views in whole.views.items()}, whole.labels[cut], tokens)
+
+    torch.testing.assert_close(method(part(slice(0, 2)), part(slice(2, 6))).example, method(whole).example)
+
+
 def test_sigmoid_pairs_by_brute_force():
     generator = torch.Generator().manual_seed(2)
     images, texts = (F.normalize(torch.randn(4, 6, generator=generator), dim=1) for _ in range(2))

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from stages.params import Policy, Run
+from stages.training import unfinite
 from stages.training.build import build
 from stages.training.checkpoint import Checkpoint
 from stages.training.device import launch
@@ -108,12 +109,17 @@ def test_an_epoch_sees_no_example_twice(digits, recipe, digits_params):
     assert len(set(indices)) == len(indices)
 
 
-def test_a_diverged_run_stops_with_the_uids(digits, recipe, digits_params):
+def test_a_diverged_run_stops_with_the_uids_named_and_kept(digits, recipe, digits_params, tmp_path, monkeypatch):
+    monkeypatch.setattr(unfinite, "FOLDER", tmp_path)
     loop = make(digits, recipe, digits_params)
     with torch.no_grad():
         next(loop.objective.parameters()).fill_(float("nan"))
-    with pytest.raises(ValueError, match="step 0: the loss of 8 examples is not finite, uids [0-9a-f]{32}"):
+    with pytest.raises(ValueError, match="step 0: the losses of 8 examples are not finite, uids [0-9a-f]{32}"):
         loop.run()
+    (kept,) = tmp_path.iterdir()
+    rows = kept.read_text().splitlines()
+    assert rows[0] == "uid,train_loss"
+    assert {row.split(",")[0] for row in rows[1:]} == {loop.data.uids[i] for i in loop.selector.indices(0)}
     scored = make(digits, recipe, digits_params, Policy("hard", "top_k", 0.5))
     with torch.no_grad():
         next(scored.objective.parameters()).fill_(float("nan"))

@@ -53,8 +53,8 @@ def test_every_committed_choice_composes(overrides):
         ("policies.hard.sampler", "jiont", "policies.hard.sampler: 'jiont' is unknown; allowed: top_k, softmax, joint"),
         ("policies.hard.scorer", "actor", "policies.hard.scorer: 'actor' is unknown; allowed: learner, proxy, frozen, replay"),
         ("policies.hard", {"criterion": "hard", "sampler": "joint", "chunks": 3}, "policies.hard.chunks: 3 does not divide"),
-        ("policies.hard", {"criterion": "hard", "coarse": True}, "policies.hard.coarse: true, but policies.hard.resolution is null"),
-        ("policies.hard", {"criterion": "hard", "scorer": "proxy"}, "policies.hard.backbone: null, but the scorer is a proxy"),
+        ("policies.hard", {"criterion": "hard", "coarse": True}, "policies.hard.coarse: true, but policies.hard.resolution and"),
+        ("policies.hard", {"criterion": "hard", "scorer": "proxy"}, "policies.hard.proxy: null, but the scorer is proxy"),
         ("policies.hard.scorer", "replay", "arms.supervised-hard.after: 'data/splits' is no trace"),
         ("arms.supervised-hard.after", "results/x", "arms.supervised-hard.after: 'results/x', but policy hard reads no trace"),
         ("arms.supervised-hard.policy", "hardest", "arms.supervised-hard.policy: 'hardest' is unknown; allowed: uniform, hard"),
@@ -151,6 +151,16 @@ def test_every_stage_exits_with_two(stage, copy_project, tmp_path, good):
             {"criterion": "gradient_norm"},
             "simclr",
             "policies.hard.criterion: gradient_norm needs a classifier",
+        ),
+        (
+            {"criterion": "hard", "patch": 8},
+            "supervised",
+            "policies.hard.patch: 8, but resnet10t cuts no patches; set it to null",
+        ),
+        (
+            {"criterion": "hard", "online": {"name": "test_byobnet"}},
+            "supervised",
+            "policies.hard.online: test_byobnet, but hard with scorer learner asks no online reference; set it to null",
         ),
     ],
 )

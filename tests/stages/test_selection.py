@@ -8,30 +8,30 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from models import samplers
+from models import encoders, samplers
 from models.flops import count
 from stages import compose
 from stages.data import order
-from stages.params import Policy, Run, parse
+from stages.params import Backbone, Policy, Run, parse
+from stages.training import unfinite
 from stages.training.build import build, open_for
 from stages.training.checkpoint import Checkpoint
 from stages.training.device import generator, launch
 from stages.training.loop import Loop
-from stages.training.scorers import Proxy, Reference, replayed, scored
+from stages.training.scorers import Online, Proxy, Reference, replayed, scored
 from stages.training.selection import UNIFORM, Replay, Selector, needs_reference
 from stages.training.spend import StepFlops, step_flops
 
 BATCH = 8
 LEARNABILITY = Policy("learnability", "top_k", 0.5)
-PROXY = Policy("learnability", "top_k", 0.5, scorer="proxy", backbone="test_byobnet")
+PROXY = Policy("learnability", "top_k", 0.5, scorer="proxy", proxy=Backbone("test_byobnet"))
 JOINT = Policy("learnability", "joint", 0.5, chunks=4)
+ONLINE = Policy("learnability", "top_k", 0.5, online=Backbone("test_byobnet"))
 
 
 @pytest.fixture(scope="module")
 def params():
-    return parse(
-        compose.composed(["dataset=digits", "scale=debug", "experiment=methods", "+backbone@backbones.test_byobnet=test_byobnet"])
-    )
+    return parse(compose.composed(["dataset=digits", "scale=debug", "experiment=methods", "+backbone@backbones.test_vit=test_vit"]))
 
 
 @pytest.fixture
@@ -39,15 +39,19 @@ def start(params, digits):
     """A function: a loop of a policy over 200 digits; `picks` tells what it trained on."""
     pool, uids = digits().pixels.pool, digits(n=200).uids
 
-    def begin(policy=LEARNABILITY, method="supervised", steps=4, reference=None, selector=None, seed=0):
+    def begin(policy=LEARNABILITY, method="supervised", steps=4, reference=None, selector=None, seed=0, backbone="test_resnet"):
         fabric = launch(Run(accelerator="cpu", threads=1))
-        data = open_for(params, method, "test_resnet", pool, uids)
+        data = open_for(params, method, backbone, pool, uids)
         recipe = dataclasses.replace(params.methods[method], batch_size=BATCH)
-        objective = build(params, method, "test_resnet", data.classes, seed)
+        objective = build(params, method, backbone, data.classes, seed)
         reference = reference or Reference(torch.zeros(len(data)))
+        if policy.online:
+            trusted = open_for(params, method, backbone, pool, digits(n=60).uids)
+            beside = Proxy(fabric, build(params, method, policy.online, data.classes, 8), recipe, steps)
+            reference = Online(beside, trusted, recipe, 5)
         scorer = None
-        if policy.backbone:
-            scorer = Proxy(fabric, build(params, method, policy.backbone, data.classes, 7), recipe, steps)
+        if policy.proxy:
+            scorer = Proxy(fabric, build(params, method, policy.proxy, data.classes, 7), recipe, steps)
         chosen = selector(recipe, data) if selector else Selector(policy, recipe, data, reference, seed, scorer)
         return Loop(fabric, objective, data, recipe, chosen, steps, seed)
 
@@ -91,11 +95,12 @@ def test_the_proxy_scores_and_learns_and_the_learner_does_not_score(start, monke
     assert not torch.equal(before, weights(loop.selector.scorer.objective))
 
 
-def test_a_killed_run_with_a_proxy_goes_on_with_the_same_picks(start, tmp_path, monkeypatch):
+@pytest.mark.parametrize("policy", [PROXY, ONLINE], ids=["proxy", "online"])
+def test_a_killed_run_goes_on_with_the_same_picks(start, policy, tmp_path, monkeypatch):
     import stages.training.checkpoint as module
 
     monkeypatch.setattr(module, "FOLDER", tmp_path)
-    whole = start(PROXY, steps=6)
+    whole = start(policy, steps=6)
     whole.run()
 
     class Killed(Exception):
@@ -106,10 +111,10 @@ def test_a_killed_run_with_a_proxy_goes_on_with_the_same_picks(start, tmp_path, 
             raise Killed
 
     checkpoint = Checkpoint("proxy", 0.0)
-    broken = start(PROXY, steps=6)
+    broken = start(policy, steps=6)
     with pytest.raises(Killed):
         broken.run(kill, checkpoint=checkpoint)
-    resumed = start(PROXY, steps=6)
+    resumed = start(policy, steps=6)
     resumed.run(checkpoint=Checkpoint("proxy", 1e9))
     assert torch.equal(whole.state.column("index"), resumed.state.column("index"))
     assert torch.equal(whole.state.column("index", passed=True), resumed.state.column("index", passed=True))
@@ -268,7 +273,73 @@ def test_half_of_a_coarse_batch_is_trained_small(start):
     assert len(loop.run().column("index")) == 2 * BATCH
 
 
-@pytest.mark.parametrize("policy", [LEARNABILITY, PROXY, dataclasses.replace(LEARNABILITY, resolution=16)])
+def test_scoring_and_half_of_the_training_with_coarse_patches_cost_the_forward_with_them(start):
+    """Flexi-JEST: s r for scoring, tau for training (algorithms A.6); here s and tau are the counter's own with patches of 8 px."""
+    policy = Policy("learnability", "top_k", 0.5, patch=8, coarse=True)
+    loop = start(policy, backbone="test_vit")
+    encoder, head = loop.objective.encoder, 2 * 64 * loop.data.classes  # test_vit has 64 features
+    fine = count(encoder, (3, 32, 32))
+    with encoders.at_patch(encoder, 8):
+        coarse = count(encoder, (3, 32, 32))
+    spent = step_flops(loop.objective, loop.recipe, policy, loop.data)
+    kernel = 2 * 3 * 64 * 16 * 64  # the resampled kernel, once a forward: (3 x 64, 16) times (16, 64)
+    assert spent.score == 2 * BATCH * (coarse.forward + head) + kernel
+    assert spent.train == BATCH // 2 * (fine.train + coarse.train + 6 * head) + 2 * kernel
+    assert coarse.forward < 0.3 * fine.forward
+
+
+def test_flexi_jest_trains_both_halves_as_one_batch_of_pairs(start):
+    """The second half is cut coarsely, and each image has all the batch's texts against it."""
+    policy = dataclasses.replace(JOINT, patch=8, coarse=True)
+    loop = start(policy, "siglip", steps=2, reference=embedded(start(JOINT, "siglip", backbone="test_vit")), backbone="test_vit")
+    indices = loop.selector.indices(0)
+    picked = loop.selector.pick(loop.module, indices, loop.data.pixels.get(indices), 0, loop.fabric.device)
+    parts = loop.selector.batches(picked, 0, loop.fabric.device)
+    assert [(len(part.labels), part.patch) for part in parts] == [(BATCH // 2, None), (BATCH // 2, 8)]
+    assert loop.objective.eval()(*parts).pair.shape == (BATCH, BATCH)
+    assert len(loop.run().column("index")) == 2 * BATCH
+
+
+def test_an_online_reference_learns_from_trusted_examples_and_is_asked_afresh(start, monkeypatch):
+    loop = start(ONLINE, steps=3)
+    reference, seen = loop.selector.reference, []
+    real = reference.trusted.batch
+    monkeypatch.setattr(reference.trusted, "batch", lambda *args: seen.extend(args[0]) or real(*args))
+    indices = loop.selector.indices(0)
+    images = loop.data.pixels.get(indices)
+    batch = loop.data.batch(indices, images, loop.recipe.score_views, generator(0, "score", 0), loop.fabric.device)
+    expected = scored(loop.objective, batch).example - scored(reference.model.objective, batch).example
+    picked = loop.selector.pick(loop.module, indices, images, 0, loop.fabric.device)
+    assert sorted(picked.indices) == sorted(indices[samplers.top_k(expected, BATCH).numpy()])
+    before = weights(reference.model.objective)
+    loop.run()
+    assert len(seen) == len(set(seen)) == 3 * BATCH  # 24 of its 60, without repetition
+    assert not torch.equal(before, weights(reference.model.objective))
+
+
+def test_an_online_reference_is_charged_to_scoring(start):
+    loop = start(ONLINE)
+    online = loop.selector.reference.model.objective
+    head = 2 * online.head.in_features * loop.data.classes
+    one = count(online.encoder, (3, 28, 28))
+    alone = step_flops(loop.objective, loop.recipe, LEARNABILITY, loop.data)
+    spent = step_flops(loop.objective, loop.recipe, ONLINE, loop.data, online=online)
+    assert spent.score == alone.score + 2 * BATCH * (one.forward + head) + BATCH * (one.train + 3 * head)
+    assert spent.train == alone.train
+
+
+def test_pairs_that_are_not_finite_name_their_examples(start, tmp_path, monkeypatch):
+    monkeypatch.setattr(unfinite, "FOLDER", tmp_path)
+    reference = embedded(start(JOINT, "siglip", seed=3))
+    loop = start(JOINT, "siglip", reference=reference)
+    bad = int(loop.selector.indices(0)[5])
+    reference.embeddings[0][bad] = torch.nan
+    with pytest.raises(ValueError, match=f"step 0: the scores of 1 candidates are not finite, uids {loop.data.uids[bad]} "):
+        loop.run()
+    assert (tmp_path / f"{loop.data.uids[bad]}.csv").read_text().splitlines()[0] == "uid,reference_pairs"
+
+
+@pytest.mark.parametrize("policy", [LEARNABILITY, PROXY, ONLINE, dataclasses.replace(LEARNABILITY, resolution=16)])
 def test_scoring_leaves_no_trace_in_the_learner(start, policy):
     loop = start(policy)
     before, random = weights(loop.objective), torch.get_rng_state()
