@@ -171,9 +171,9 @@ paid for itself. At equal FLOPs: accuracy of the longest run, and of uniform sam
 class Bench:
     """A polluted pool, a reference trained on its trusted part, and a held-out test set; everything from one seed."""
 
-    def __init__(self, name: str, seed: int) -> None:
-        self.setting, self.seed = SETTINGS[name], seed
-        given = [*self.setting.overrides, "run.threads=1", "reference.examples=60000", f"seed={seed}"]
+    def __init__(self, name: str, seed: int, setting: Setting | None = None, threads: int = 1) -> None:
+        self.setting, self.seed = setting or SETTINGS[name], seed
+        given = [*self.setting.overrides, f"run.threads={threads}", "reference.examples=60000", f"seed={seed}"]
         self.params: Params = parse(compose.composed(given))
         folder = ROOT / ".winnow" / "benchmarks" / f"{name}-{seed}"
         if not (folder / "classes.json").exists():

@@ -18,6 +18,7 @@ from omegaconf.errors import ConfigKeyError, OmegaConfBaseException
 ROOT = Path(__file__).resolve().parent.parent
 # What `arms.*.after` names where an arm's policy reads no other arm's files: DVC wants a path, and this one is read anyway.
 NOTHING = "data/splits"
+UNTRAINED = "data/versions/reference/uids.npy"  # the same for `reference.after`
 
 
 @dataclass
@@ -141,6 +142,7 @@ class Reference:
     backbone: str = "???"
     examples: int = 0
     twin: bool = False
+    after: str = UNTRAINED
 
 
 @dataclass

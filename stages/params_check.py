@@ -7,6 +7,7 @@ from typing import Any
 
 from stages.params import NOTHING, Arm, Method, Params, ParamsError, Splits, View, plugin_config, plugins
 
+MODELS = "results/reference/models"  # stages/training/scorers.py; this page imports no torch
 SCORERS = ("learner", "proxy", "frozen", "replay")
 
 
@@ -139,10 +140,13 @@ def _check_policy_of_arm(name: str, params: Params) -> None:
         )
     if policy.coarse and recipe.batch_size % 2:
         raise ParamsError(f"{key}.coarse: true, and methods.{arm.method}.batch_size is {recipe.batch_size}: make it even")
-    if policy.scorer == "replay" and arm.after == NOTHING:
-        raise ParamsError(f"arms.{name}.after: {arm.after!r} is no trace; give results/pretrain/ARM/trace.parquet")
-    if policy.scorer != "replay" and arm.after != NOTHING:
-        raise ParamsError(f"arms.{name}.after: {arm.after!r}, but policy {arm.policy} reads no trace; set it to {NOTHING}")
+    after, given = f"arms.{name}.after", arm.after
+    if policy.scorer == "replay" and (given == NOTHING or given.startswith(MODELS)):
+        raise ParamsError(f"{after}: {given!r} is no trace; give results/pretrain/ARM/trace.parquet")
+    if policy.scorer == "frozen" and given.startswith(MODELS):
+        _one_of(after, given, [f"{MODELS}/{method}" for method in params.reference.methods])
+    elif policy.scorer != "replay" and given != NOTHING:
+        raise ParamsError(f"{after}: {given!r}, but policy {arm.policy} reads no file of another arm; set it to {NOTHING}")
 
 
 def _check_training(params: Params) -> None:
@@ -205,6 +209,7 @@ def _check_draws(key: str, views: dict[str, View], wanted: dict[str, tuple[int, 
 def check_fit(params: Params, arm: Arm) -> None:
     """Raise `ParamsError` where an arm's policy and method make no sense together, before anything is spent."""
     from models import methods
+    from stages.training.scorers import reference_method
     from stages.training.selection import criterion, needs_reference, needs_twin
 
     method, policy, key = methods.load(arm.method).Method, params.policies[arm.policy], f"policies.{arm.policy}"
@@ -222,8 +227,11 @@ def check_fit(params: Params, arm: Arm) -> None:
         raise ParamsError(f"{key}.online: {policy.online.name}, but {asks} asks no online reference; set it to null")
     if needs_twin(policy) and not params.reference.twin:
         raise ParamsError(f"reference.twin: false, and policy {arm.policy} scores by it; set it to true, or take scorer: learner")
-    if needs_reference(policy) and arm.method not in params.reference.methods:
-        raise ParamsError(f"reference.methods: {arm.method} is missing, and policy {arm.policy} needs its reference; add it")
+    teacher = reference_method(arm)
+    if needs_reference(policy) and teacher not in params.reference.methods:
+        raise ParamsError(f"reference.methods: {teacher} is missing, and policy {arm.policy} needs its reference; add it")
+    if policy.sampler == "joint" and needs_reference(policy) and methods.load(teacher).Method.PAIR != method.PAIR:
+        raise ParamsError(f"arms.*.after: {arm.after}, but {teacher} has no such pairs as {arm.method}; take sampler: top_k")
     if policy.patch is not None:
         _check_patch(params, arm)
 

@@ -16,7 +16,7 @@ from models.flops import count
 from models.methods import Objective
 from stages.data import uids as uid_files
 from stages.data.pool import Pool
-from stages.params import NOTHING, ROOT, Arm
+from stages.params import ROOT, Arm
 from stages.params_check import check_fit
 from stages.stage import Stage, main
 from stages.training.build import build, open_for
@@ -26,7 +26,7 @@ from stages.training.examples import Examples
 from stages.training.features import features, knn_top1, open_split, outputs, top_k
 from stages.training.loop import COLUMNS, Loop, State
 from stages.training.retrieval import retrieval
-from stages.training.scorers import Online, Proxy, Reference, open_reference, replayed
+from stages.training.scorers import MODELS, Online, Proxy, Reference, open_reference, reference_method, replayed
 from stages.training.selection import Replay, Selector, needs_reference
 from stages.training.spend import StepFlops, step_flops, steps_within
 from stages.training.weights import save_encoder
@@ -67,6 +67,7 @@ def pretrain(stage: Stage) -> None:
     save_encoder(stage.work, objective.exported(), params.backbones[arm.backbone])
     _write_trace(stage, data, state)
     _record(stage, state, share, step, len(data), by)
+    stage.metrics.update(readings.last())
     checkpoint.remove()
 
 
@@ -88,7 +89,8 @@ class Readings:
     """curve.csv: at evenly spaced steps, FLOPs spent, mean training loss since the last reading, and top-1 on val.
 
     `val_top1` is a kNN vote on the encoder's features, the same for every method; `own_top1` is the method's own classifier's,
-    where it has one; a method of images and captions adds retrieval and zero-shot (stages/training/retrieval.py).
+    where it has one; a method of images and captions adds retrieval and zero-shot (stages/training/retrieval.py), and reads them
+    once more from the test split at the end.
     """
 
     def __init__(self, stage: Stage, fabric: Fabric, pool: Pool, objective: Objective, share: int, step: StepFlops, steps: int) -> None:
@@ -99,9 +101,11 @@ class Readings:
         size = stage.params.backbones[_arm(stage).backbone].image_size
         run = stage.params.run
         self.bank, self.val = open_split(pool, "probe", size, run, BANK), open_split(pool, "val", size, run)
-        self.captioned, self.names = self._captioned(pool), pool.classes
-        images = len(self.bank) + 2 * len(self.val)
-        stage.flops["evaluate"] = readings * images * count(objective.exported(), (3, size, size)).forward
+        captioned = "captions" in objective.NEEDS
+        self.names = pool.classes
+        self.captioned = {name: self._captioned(pool, name) for name in ("val", "test")} if captioned else {}
+        images = readings * (len(self.bank) + 2 * len(self.val)) + (len(self.captioned["test"]) if captioned else 0)
+        stage.flops["evaluate"] = images * count(objective.exported(), (3, size, size)).forward
 
     def watch(self, state: State) -> None:
         if state.step not in self.due:
@@ -127,16 +131,27 @@ class Readings:
         bank, val = features(encoder, self.bank, self.fabric), features(encoder, self.val, self.fabric)
         return knn_top1(bank, self.bank.labels, val, self.val.labels)
 
-    def _captioned(self, pool: Pool) -> Examples | None:
-        """The val split with its captions, where the method reads captions."""
-        if "captions" not in self.objective.NEEDS:
-            return None
+    def _captioned(self, pool: Pool, split: str) -> Examples:
+        """A split with its captions."""
         arm = _arm(self.stage)
-        return open_for(self.stage.params, arm.method, arm.backbone, pool, self.val.uids)
+        uids = self.val.uids if split == "val" else open_split(pool, split, self.val.pixels.size, self.stage.params.run).uids
+        return open_for(self.stage.params, arm.method, arm.backbone, pool, uids)
+
+    def last(self) -> dict[str, float | str]:
+        """What is read once, when training is over."""
+        if not self.captioned:
+            return {}
+        test = self.captioned["test"]
+        found = retrieval(self.objective, test, self.names, self.fabric)
+        protocol = (
+            f"the {len(test)} test pictures against their own captions, each the nearest of all by cosine; a caption is found by its "
+            f"words, whichever picture has them; zero-shot: the nearest of the {len(self.names)} class names"
+        )
+        return {**{f"test_{name}": value for name, value in found.items()}, "protocol": protocol}
 
     def _own(self) -> dict[str, float]:
-        if self.captioned is not None:
-            return retrieval(self.objective, self.captioned, self.names, self.fabric)
+        if self.captioned:
+            return retrieval(self.objective, self.captioned["val"], self.names, self.fabric)
         if type(self.objective).classify is Objective.classify:
             return {}
         logits = outputs(self.objective, self.objective.classify, self.val, self.fabric)  # type: ignore[arg-type]
@@ -190,9 +205,9 @@ def _key(stage: Stage, arm: Arm) -> str:
         "backbone": params.backbones[arm.backbone],
     }
     inputs = [ROOT / f"data/versions/{version}/uids.npy" for version in ("pool", "reference")] + [ROOT / "data/pool/index.parquet"]
-    inputs += [ROOT / arm.after] if arm.after != NOTHING else []
-    losses = ROOT / "results/reference/models" / arm.method / "losses.parquet"
-    return key(settings, inputs + ([losses] if losses.exists() else []))
+    losses = ROOT / MODELS / reference_method(arm) / "losses.parquet"
+    read = [ROOT / arm.after, losses]
+    return key(settings, inputs + [path for path in read if path.is_file()])
 
 
 if __name__ == "__main__":

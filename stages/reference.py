@@ -13,14 +13,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 from lightning_fabric import Fabric
-from safetensors.torch import save_file
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from models.flops import count
 from models.methods import Batch, Objective
 from stages.data import uids as uid_files
 from stages.data.pool import Pool
-from stages.params import ROOT, Params
+from stages.params import ROOT, UNTRAINED, Params
 from stages.stage import Stage, main, write_json
 from stages.training import unfinite
 from stages.training.build import build, open_for
@@ -34,6 +35,7 @@ from stages.training.selection import UNIFORM, Selector
 from stages.training.spend import forward_flops, step_flops
 from stages.training.weights import save_encoder
 
+FILES = {"reference": "method.safetensors", "twin": "twin.safetensors"}
 Bar = Callable[[Iterable[int]], Iterator[int]]
 CHUNK = 512  # examples scored at once; a contrastive loss depends on it, a learner's super-batch is of this order
 
@@ -60,19 +62,20 @@ def _one(stage: Stage, fabric: Fabric, pool: Pool, method: str, folder: Path) ->
     params = stage.params
     backbone = params.backbones[params.reference.backbone]
     trusted, candidates = (_open(stage, pool, method, version) for version in ("reference", "pool"))
-    objective, spent = _train(stage, fabric, method, trusted, "reference")
+    objective, spent = _model(stage, fabric, method, trusted, "reference")
     losses, sides, cost = _score(stage, fabric, objective, candidates, method)
     columns = {"uid": candidates.uids, "loss": pa.array(losses.numpy(), pa.float32())}
     if params.reference.twin:
-        twin, more = _train(stage, fabric, method, candidates, "twin")
+        twin, more = _model(stage, fabric, method, candidates, "twin")
         values, _, again = _score(stage, fabric, twin, candidates, method)
         columns["twin_loss"] = pa.array(values.numpy(), pa.float32())
+        _save(twin, folder / FILES["twin"])
         spent, cost = spent + more, cost + again
     pq.write_table(pa.table(columns), folder / "losses.parquet")
     if sides is not None:
         save_file({"first": sides[0], "second": sides[1]}, folder / "embeddings.safetensors")
     save_encoder(folder, objective.exported(), backbone)
-    save_file({k: v.detach().cpu().contiguous() for k, v in objective.state_dict().items()}, folder / "method.safetensors")
+    _save(objective, folder / FILES["reference"])
     top1 = _val_top1(stage, fabric, pool, objective, backbone.image_size)
     stage.metrics[method] = {"val_top1": top1, "steps": steps(stage.params, method), "mean_pool_loss": float(losses.mean())}
     return {"trained": True, "train_flops": spent, "score_flops": cost, "flops": spent + cost}
@@ -90,6 +93,42 @@ def steps(params: Params, method: str) -> int:
 
 def _seed(params: Params) -> int:
     return 1_000_003 * params.seed + 500_000
+
+
+def _save(objective: Objective, path: Path) -> None:
+    save_file({k: v.detach().cpu().contiguous() for k, v in objective.state_dict().items()}, path)
+
+
+def _model(stage: Stage, fabric: Fabric, method: str, data: Examples, name: str) -> tuple[Objective, int]:
+    """A trained model, and the FLOPs that it took: trained on `data` now, or a finished one."""
+    if stage.params.reference.after == UNTRAINED:
+        return _train(stage, fabric, method, data, name)
+    return finished(stage.params, fabric, method, data.classes, name)
+
+
+def finished(params: Params, fabric: Fabric, method: str, classes: int, name: str) -> tuple[Objective, int]:
+    """A model of another run, from the folder `reference.after`, and the FLOPs that its training took there.
+
+    Args:
+        name: "reference", or "twin", whose FLOPs are among those of the reference.
+
+    Raises:
+        ValueError: if there is none, or it does not fit the backbone, the method's settings or the classes.
+    """
+    path = ROOT / params.reference.after / method / FILES[name]
+    objective = build(params, method, params.reference.backbone, classes, _seed(params))
+    try:
+        objective.load_state_dict(load_file(path))
+        spent = int(json.loads((path.parent / "reference.json").read_text(encoding="utf-8"))["train_flops"])
+    except (OSError, SafetensorError) as error:
+        raise ValueError(
+            f"reference.after: {path} is no finished {name} ({error}); take another run's results/reference/models"
+        ) from None
+    except RuntimeError as error:
+        reason = str(error).splitlines()[-1].strip()
+        raise ValueError(f"reference.after: {path} fits neither this backbone, method nor number of classes: {reason}") from None
+    fabric.to_device(objective)
+    return objective, spent if name == "reference" else 0
 
 
 def _train(stage: Stage, fabric: Fabric, method: str, data: Examples, name: str) -> tuple[Objective, int]:

@@ -1,4 +1,4 @@
-"""How two policies differ, by the traces of two runs: what both trained on, what only one did, and how sure each was of its dirt."""
+"""How two policies differ, by the traces of two runs: what both trained on, what only one did, and what each came back to."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,12 +11,11 @@ SHOWN = 5
 
 @dataclass(frozen=True)
 class Summary:
-    """One trace: steps, examples trained on, distinct ones, how often each came, and its rejected rows."""
+    """One trace: steps, examples trained on, how often each came, and the mean score of those and of the rejected."""
 
     steps: int
     trained: int
     often: dict[str, int]
-    mean_loss: tuple[float, float]
     mean_score: tuple[float, float]
 
 
@@ -33,9 +32,8 @@ def read(path: Path) -> Summary:
         raise ValueError(f"{path}: no trace there ({str(error).splitlines()[0]}); make it with: dvc repro pretrain") from None
     uids, counts = np.unique(np.array(table["uid"].to_pylist(), dtype=object)[selected].astype(str), return_counts=True)
     steps = int(table["step"].to_numpy().max()) + 1 if len(table) else 0
-    losses, scores = (table[name].to_numpy() for name in ("learner_loss", "score"))
     often = dict(zip(uids.tolist(), counts.tolist(), strict=True))
-    return Summary(steps, int(selected.sum()), often, _means(losses, selected), _means(scores, selected))
+    return Summary(steps, int(selected.sum()), often, _means(table["score"].to_numpy(), selected))
 
 
 def _means(values: np.ndarray, selected: np.ndarray) -> tuple[float, float]:

@@ -29,6 +29,9 @@ QUALITIES = ("counter", "estimated", "unknown")  # best first
 MAIN = "linear_probe.top1"
 # The metrics with a column of their own, and its heading; the report lists the others below the table.
 HEADLINES = (
+    (r"pretrain\.test_i2t_r1", "image to text R@1"),
+    (r"pretrain\.test_t2i_r1", "text to image R@1"),
+    (r"pretrain\.test_zero_shot_top1", "zero-shot"),
     (r"linear_probe\.top1", "linear top-1"),
     (r"semi_supervised\.top1_([\d.]+)pct", r"\1 % labels"),
     (r"detection\.(?:box|bbox)_?ap_?50", "box AP50"),
@@ -54,10 +57,11 @@ def rows(params: Params, root: Path = ROOT) -> list[Row]:
 def protocols(params: Params, root: Path = ROOT) -> dict[str, dict[str, list[str]]]:
     """task -> protocol -> the arms that were measured so, because a number without its protocol says little."""
     found: dict[str, dict[str, list[str]]] = {}
-    for task in task_names():
+    for task in ["pretrain", *task_names()]:
         for arm in params.arms:
-            protocol = str(read_json(require(root, task, "metrics.json", arm)).get("protocol", "not stated"))
-            found.setdefault(task, {}).setdefault(protocol, []).append(arm)
+            metrics = read_json(require(root, task, "metrics.json", arm))
+            if task != "pretrain" or "protocol" in metrics:  # pretraining itself reads a test split with captions only
+                found.setdefault(task, {}).setdefault(str(metrics.get("protocol", "not stated")), []).append(arm)
     return found
 
 
@@ -113,7 +117,7 @@ def _task_values(arm: str, tasks: list[str], root: Path) -> dict[str, float]:
         metrics = read_json(require(root, task, "metrics.json", arm))
         numeric = {k: v for k, v in metrics.items() if isinstance(v, int | float) and not isinstance(v, bool)}
         if task == "pretrain":
-            numeric = {k: v for k, v in numeric.items() if k.endswith("top1")}  # the rest of its numbers are costs and counts
+            numeric = {k: v for k, v in numeric.items() if re.search(r"(top1|_r\d+)$", k)}  # the rest are costs and counts
         values.update({f"{task}.{name}": value for name, value in numeric.items()})
     return values
 

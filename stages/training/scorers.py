@@ -22,6 +22,8 @@ from stages.training.build import build, optimisation
 from stages.training.device import generator
 from stages.training.examples import Examples
 
+MODELS = "results/reference/models"
+
 
 class Learner:
     """The learner scores for itself (RHO-LOSS, arXiv 2206.07137; JEST, arXiv 2406.17711)."""
@@ -147,16 +149,24 @@ class Online(Reference):
         self.model.restore(state)
 
 
+def reference_method(arm: Arm) -> str:
+    """The method whose reference an arm reads."""
+    return Path(arm.after).name if arm.after.startswith(MODELS) else arm.method
+
+
 def open_reference(params: Params, arm: Arm, uids: list[str], classes: int, pairs: bool) -> tuple[int, Reference]:
     """The arm's share of the reference's FLOPs, and the reference, from results/reference/models/METHOD.
+
+    METHOD is the arm's own, or that of the folder that its `after` names: the pair of one method can choose for another.
 
     Raises:
         ValueError: if it was not trained, or for other examples.
     """
-    folder = ROOT / "results/reference/models" / arm.method
+    method = reference_method(arm)
+    folder = ROOT / MODELS / method
     summary = json.loads((folder / "reference.json").read_text())
     if not summary["trained"]:
-        raise ValueError(f"reference.methods: {arm.method} is missing, and policy {arm.policy} needs its reference; add it")
+        raise ValueError(f"reference.methods: {method} is missing, and policy {arm.policy} needs its reference; add it")
     table = pq.ParquetFile(folder / "losses.parquet").read()
     if table["uid"].to_pylist() != uids:
         raise ValueError("results/reference: made for another version of the pool; run: dvc repro reference")
@@ -165,7 +175,7 @@ def open_reference(params: Params, arm: Arm, uids: list[str], classes: int, pair
     reference = Reference(losses, twin=twin)
     if pairs:
         saved = load_file(folder / "embeddings.safetensors")
-        objective = build(params, arm.method, params.reference.backbone, classes, params.seed)
+        objective = build(params, method, params.reference.backbone, classes, params.seed)
         objective.load_state_dict(load_file(folder / "method.safetensors"))
         reference = Reference(losses, (saved["first"], saved["second"]), objective.eval().requires_grad_(False), twin)
     return int(params.pretrain.reference_share * summary["flops"]), reference

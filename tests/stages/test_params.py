@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from stages import compose
-from stages.params import ROOT, ParamsError, load, parse
+from stages.params import ROOT, ParamsError, load, parse, plugins
 from stages.params_check import check_plugins
 
 
@@ -29,6 +29,12 @@ def broken(good, key, value):
 
 def test_committed_params_are_what_conf_composes_to(good):
     assert compose.composed([]) == good, "params.yaml has drifted from conf/; run: winnow compose"
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in (ROOT / "conf/policy").glob("*.yaml")))
+def test_every_committed_policy_composes(name):
+    composed = ["+policy@policies.tried=" + name, "dataset=digits"]
+    assert parse(compose.composed(composed)).policies["tried"].criterion in plugins("models.criteria")
 
 
 @pytest.mark.parametrize(
@@ -56,7 +62,7 @@ def test_every_committed_choice_composes(overrides):
         ("policies.hard", {"criterion": "hard", "coarse": True}, "policies.hard.coarse: true, but policies.hard.resolution and"),
         ("policies.hard", {"criterion": "hard", "scorer": "proxy"}, "policies.hard.proxy: null, but the scorer is proxy"),
         ("policies.hard.scorer", "replay", "arms.supervised-hard.after: 'data/splits' is no trace"),
-        ("arms.supervised-hard.after", "results/x", "arms.supervised-hard.after: 'results/x', but policy hard reads no trace"),
+        ("arms.supervised-hard.after", "results/x", "arms.supervised-hard.after: 'results/x', but policy hard reads no file"),
         ("arms.supervised-hard.policy", "hardest", "arms.supervised-hard.policy: 'hardest' is unknown; allowed: uniform, hard"),
         ("arms", {}, "arms: empty"),
         (
