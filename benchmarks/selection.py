@@ -79,6 +79,16 @@ class Setting:
     shares: tuple[str, ...] = ("dirt",)  # of what was trained on, in the table
 
 
+def junk(method: str, *added: str) -> Setting:
+    arms: Arms = {
+        "uniform": (UNIFORM, (1 / 2, 1.0)),
+        "learnability 0.8": (learnability(ratio=0.8), (1 / 2,)),
+        "learnability 0.9": (learnability(ratio=0.9), (1 / 2,)),
+    }
+    overrides = ["experiment=curation_policies", *added, "dataset.limit=30000", *JUNK, *ALONE]
+    return Setting(overrides, method, 120, arms, shares=("noise", "permuted"))
+
+
 SETTINGS = {
     "labels": Setting(
         ["experiment=curation_policies"],
@@ -125,28 +135,8 @@ SETTINGS = {
         tested=500,
         reads="recall",
     ),
-    "simclr": Setting(
-        ["experiment=curation_policies", "dataset.limit=30000", *JUNK, *ALONE],
-        "simclr",
-        120,
-        {
-            "uniform": (UNIFORM, (1 / 2, 1.0)),
-            "learnability 0.5": (learnability(ratio=0.5), (1 / 2, 1.0)),
-            "learnability 0.8": (learnability(ratio=0.8), (1 / 2,)),
-        },
-        shares=("noise", "permuted"),
-    ),
-    "dino": Setting(
-        ["experiment=curation_policies", "+method@methods.dino=dino", "dataset.limit=30000", *JUNK, *ALONE],
-        "dino",
-        120,
-        {
-            "uniform": (UNIFORM, (1 / 2, 1.0)),
-            "learnability 0.5": (learnability(ratio=0.5), (1 / 2, 1.0)),
-            "learnability 0.8": (learnability(ratio=0.8), (1 / 2,)),
-        },
-        shares=("noise", "permuted"),
-    ),
+    "simclr": junk("simclr"),
+    "dino": junk("dino", "+method@methods.dino=dino"),
     "copies": Setting(
         ["experiment=curation_policies", "dataset.limit=30000", *COPIES],
         "simclr",

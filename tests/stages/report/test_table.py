@@ -183,3 +183,16 @@ def test_markdown(world):
 )
 def test_numbers_as_people_read_them(shown, expected):
     assert shown == expected
+
+
+def test_retrieval_on_the_test_split_has_columns_and_a_protocol(world):
+    """An arm that read captions says so in pretrain's metrics; the others have no value there, not 0."""
+    path = "results/pretrain/chosen/metrics.json"
+    found = {"test_i2t_r1": 0.25, "test_i2t_r5": 0.5, "test_t2i_r1": 0.125, "test_zero_shot_top1": 0.75, "i2t_r1": 0.1}
+    world.write(path, {**files.read_json(world.root / path), **found, "protocol": "so and so"})
+    rows = table.rows(world.params, world.root)
+    assert [rows[1]["tasks"][f"pretrain.{name}"] for name in found] == list(found.values())
+    assert list(table.headlines(rows).values())[:3] == ["image to text R@1", "text to image R@1", "zero-shot"]
+    plain = next(line for line in table.markdown(rows).splitlines() if line.startswith("| plain"))
+    assert "25.0 %" not in plain
+    assert table.protocols(world.params, world.root)["pretrain"] == {"so and so": ["chosen"]}
