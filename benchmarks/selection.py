@@ -15,14 +15,17 @@ settings can be measured side by side: seconds are not measured here (benchmarks
 selection_SETTING.json.
 """
 
+import hashlib
 import itertools
 import json
 import math
 import platform
+import shutil
 import sys
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -41,7 +44,7 @@ from stages.training.features import features, knn_top1, outputs, top_k
 from stages.training.loop import Loop
 from stages.training.retrieval import retrieval
 from stages.training.scorers import Online, Proxy, Reference
-from stages.training.selection import UNIFORM, Selector
+from stages.training.selection import UNIFORM, Selector, needs_reference
 from stages.training.spend import step_flops
 
 HERE = Path(__file__).resolve().parent
@@ -81,7 +84,8 @@ class Setting:
 
 def junk(method: str, *added: str) -> Setting:
     arms: Arms = {
-        "uniform": (UNIFORM, (1 / 2, 1.0)),
+        "uniform": (UNIFORM, (1 / 2, 1.0, 2.0)),
+        "easy 0.8": (EASY, (1 / 2,)),
         "learnability 0.8": (learnability(ratio=0.8), (1 / 2,)),
         "learnability 0.9": (learnability(ratio=0.9), (1 / 2,)),
     }
@@ -142,7 +146,7 @@ SETTINGS = {
         "simclr",
         120,
         {
-            "uniform": (UNIFORM, (1 / 2, 1.0)),
+            "uniform": (UNIFORM, (1 / 2, 1.0, 2.0)),
             "learnability 0.8": (learnability(ratio=0.8), (1 / 2,)),
             "jest 0.8": (jest(), (1 / 2,)),
         },
@@ -161,7 +165,8 @@ HEADS = {
 GLOSS = """Cells hold one value a seed. Times fewer: uniform's N steps (or their FLOPs) over those that reach uniform's final accuracy;
 `>` and `<` say that the shortest run already did, or the longest did not. Pays after: how many runs share a reference until it has
 paid for itself. At equal FLOPs: accuracy of the longest run, and of uniform sampling that spends as much, the reference included
-(interpolated between uniform's runs on the logarithm of FLOPs; `<` where that is less than uniform's shortest run)."""
+(interpolated between uniform's runs on the logarithm of FLOPs; `<` where that is less than its shortest run, `>` where it is more than
+its longest, so that uniform might still have gained)."""
 
 
 class Bench:
@@ -171,10 +176,14 @@ class Bench:
         self.setting, self.seed = setting or SETTINGS[name], seed
         given = [*self.setting.overrides, f"run.threads={threads}", "reference.examples=60000", f"seed={seed}"]
         self.params: Params = parse(compose.composed(given))
-        folder = ROOT / ".winnow" / "benchmarks" / f"{name}-{seed}"
-        if not (folder / "classes.json").exists():
-            folder.mkdir(parents=True, exist_ok=True)
-            ingest_source(self.params.dataset, seed, folder, lambda items, **_: items)
+        made_of = hashlib.sha256(repr((self.params.dataset, seed)).encode()).hexdigest()[:12]
+        folder = ROOT / ".winnow" / "benchmarks" / made_of
+        if not folder.exists():
+            partial = folder.with_suffix(".partial")
+            shutil.rmtree(partial, ignore_errors=True)
+            partial.mkdir(parents=True)
+            ingest_source(self.params.dataset, seed, partial, lambda items, **_: items)
+            partial.rename(folder)
         self.pool, self.fabric = Pool.open(folder), launch(self.params.run)
         self.method, self.recipe = self.setting.method, self.params.methods[self.setting.method]
         self.data, self.trusted, self.test, self.bank = (self._examples(kind) for kind in ("pool", "trusted", "test", "bank"))
@@ -211,7 +220,7 @@ class Bench:
         found = retrieval(objective, self.test, self.pool.classes, self.fabric)
         return (found["i2t_r1"] + found["t2i_r1"]) / 2
 
-    def train(self, policy: Policy, steps: int, reference: Reference) -> dict[str, float]:
+    def train(self, policy: Policy, steps: int, reference: Reference | None) -> dict[str, float]:
         """One whole run; its accuracy, its FLOPs without the reference's, and what it trained on."""
         classes, seed = self.data.classes, self.seed
         objective = build(self.params, self.method, self.setting.learner, classes, seed)
@@ -219,7 +228,7 @@ class Bench:
         online = build(self.params, self.method, policy.online, classes, seed + 2) if policy.online else None
         step = step_flops(objective, self.recipe, policy, self.data, proxy, reference, online)
         if online:
-            reference = Online(Proxy(self.fabric, online, self.recipe, steps), self.trusted, self.recipe, seed + 2)
+            reference = Online(Proxy(self.fabric, online, self.recipe, steps), self.trusted, self.recipe, policy, seed + 2)
         scorer = Proxy(self.fabric, proxy, self.recipe, steps) if proxy else None
         selector = Selector(policy, self.recipe, self.data, reference, seed, scorer)
         state = Loop(self.fabric, objective, self.data, self.recipe, selector, steps, seed).run()
@@ -243,14 +252,19 @@ class Bench:
         }
 
 
-def measure(name: str, seed: int) -> dict[str, object]:
-    bench = Bench(name, seed)
+def measure(name: str, seed: int, kept: dict[str, Any]) -> dict[str, Any]:
+    """The runs that are not among the kept ones; the reference is trained only if one of them asks for it."""
+    bench, runs = Bench(name, seed), dict(kept.get("runs", {}))
     print(f"{name}, seed {seed}: {len(bench.data)} in the pool, {len(bench.trusted)} trusted, {len(bench.test)} test", flush=True)
-    reference, cost = bench.reference()
-    runs: dict[str, list[dict[str, float]]] = {}
+    reference, cost = None, kept.get("reference_flops", 0)
     for arm, (policy, fractions) in bench.setting.arms.items():
         for fraction in fractions:
-            run = bench.train(policy, round(fraction * bench.setting.steps), reference)
+            steps = round(fraction * bench.setting.steps)
+            if any(run["steps"] == steps for run in runs.get(arm, [])):
+                continue
+            if reference is None and needs_reference(policy):
+                reference, cost = bench.reference()
+            run = bench.train(policy, steps, reference if needs_reference(policy) else None)
             runs.setdefault(arm, []).append(run)
             print(f"  {arm:18s} {run}", flush=True)
     return {"reference_flops": cost, "runs": runs}
@@ -273,10 +287,11 @@ def at_flops(runs: list[dict[str, float]], flops: float) -> str:
     runs = sorted(runs, key=lambda run: run["steps"])
     logs = [math.log(run["flops"]) for run in runs]
     value = float(np.interp(math.log(flops), logs, [run["accuracy"] for run in runs]))
-    return f"{'<' if math.log(flops) < logs[0] else ''}{100 * value:.1f}"
+    sign = "<" if math.log(flops) < logs[0] else ">" if math.log(flops) > logs[-1] + 1e-9 else ""
+    return f"{sign}{100 * value:.1f}"
 
 
-def summary(setting: Setting, seeds: dict[str, dict[str, object]]) -> str:
+def summary(setting: Setting, seeds: dict[str, dict[str, Any]]) -> str:
     """The table, one row a policy: each cell the seeds' values."""
     titles = ["policy", "steps: times fewer", "FLOPs: times fewer", "with the reference's", "pays after", "accuracy at equal FLOPs, %"]
     titles += [HEADS[share] for share in setting.shares]
@@ -284,10 +299,13 @@ def summary(setting: Setting, seeds: dict[str, dict[str, object]]) -> str:
     for arm, (policy, _) in setting.arms.items():
         cells: list[list[str]] = [[] for _ in titles[1:]]
         for result in seeds.values():
-            runs: dict[str, list[dict[str, float]]] = result["runs"]  # type: ignore[assignment]
+            found: dict[str, list[dict[str, float]]] = result["runs"]
+            runs = {name: sorted(of, key=lambda run: run["steps"]) for name, of in found.items()}
+            if arm not in runs:
+                continue
             free = policy.criterion in ("uniform", "hard") or policy.online
-            cost = 0.0 if free else float(result["reference_flops"])  # type: ignore[arg-type]
-            base = max(runs["uniform"], key=lambda run: run["steps"])
+            cost = 0.0 if free else float(result["reference_flops"])
+            base = next(run for run in runs["uniform"] if run["steps"] == setting.steps)
             sign, steps = needed(runs[arm], base["accuracy"], "steps")
             _, flops = needed(runs[arm], base["accuracy"], "flops")
             flip, last = {"<": ">", ">": "<", "": ""}[sign], runs[arm][-1]
@@ -297,7 +315,7 @@ def summary(setting: Setting, seeds: dict[str, dict[str, object]]) -> str:
                 f"{flip}{base['flops'] / flops:.1f}",
                 f"{flip}{base['flops'] / (flops + cost):.1f}",
             ]
-            values += ["never" if saved <= 0 or sign == ">" else f"{math.ceil(cost / saved)}"]
+            values += ["not reached" if sign == ">" else "never" if saved < 0 else f"{math.ceil(cost / saved) if cost else 0}"]
             values += [f"{100 * last['accuracy']:.1f} ({at_flops(runs['uniform'], last['flops'] + cost)})"]
             values += [f"{100 * last[share]:.1f} %" for share in setting.shares]
             for cell, value in zip(cells, values, strict=True):
@@ -311,7 +329,7 @@ def main() -> None:
     path, setting = HERE / f"selection_{name}.json", SETTINGS[name]
     kept = json.loads(path.read_text()) if path.exists() else {}
     for seed in seeds:
-        kept[seed] = measure(name, int(seed))
+        kept[seed] = measure(name, int(seed), kept.get(seed, {}))
         path.write_text(json.dumps(dict(sorted(kept.items())), indent=1) + "\n")
     text = summary(setting, dict(sorted(kept.items())))
     machine = f"{platform.processor() or platform.machine()}, one thread, torch {torch.__version__}"

@@ -28,10 +28,11 @@ class FlexiPatchEmbed(PatchEmbed):
         self.cut: int | None = None
 
     def forward(self, x: Tensor) -> Tensor:
+        size = self.cut or self.patch_size[0]
+        if x.shape[-1] % size or x.shape[-2] % size:
+            raise ValueError(f"patches of {size} px do not divide images of {x.shape[-2]} x {x.shape[-1]} px")
         if self.cut is None or (self.cut, self.cut) == tuple(self.patch_size):
             return super().forward(x)
-        if x.shape[-1] % self.cut or x.shape[-2] % self.cut:
-            raise ValueError(f"patch: {self.cut} does not divide images of {x.shape[-2]} x {x.shape[-1]} px; give a divisor")
         kernel = self.proj.weight
         kernel = (kernel.flatten(2) @ resampling(kernel.shape[-1], self.cut).to(kernel)).unflatten(2, (self.cut, self.cut))
         tokens = F.conv2d(x, kernel, self.proj.bias, stride=self.cut)

@@ -1,6 +1,7 @@
 """What a type cannot say about params.yaml: names that must exist, ranges, and sums that must fit."""
 
 import dataclasses
+import difflib
 import importlib
 from collections.abc import Iterable
 from typing import Any
@@ -138,6 +139,11 @@ def _check_policy_of_arm(name: str, params: Params) -> None:
         raise ParamsError(
             f"{key}.chunks: {policy.chunks} does not divide methods.{arm.method}.batch_size {recipe.batch_size}; give a divisor of it"
         )
+    if policy.scorer == "replay" and (policy.criterion != "uniform" or policy.sampler != "top_k" or policy.ratio):
+        raise ParamsError(f"{key}.scorer: replay takes what the trace says; set criterion: uniform, sampler: top_k and ratio: 0")
+    size = params.backbones[arm.backbone].image_size
+    if policy.resolution is not None and policy.resolution > size:
+        raise ParamsError(f"{key}.resolution: {policy.resolution} is more than backbones.{arm.backbone}.image_size {size}; give less")
     if policy.coarse and recipe.batch_size % 2:
         raise ParamsError(f"{key}.coarse: true, and methods.{arm.method}.batch_size is {recipe.batch_size}: make it even")
     after, given = f"arms.{name}.after", arm.after
@@ -181,6 +187,7 @@ def check_plugins(params: Params) -> None:
     """Check every plug-in's own block too. This imports torch and timm, so only the first stage of the DAG does it."""
     from models import methods
 
+    _check_backbones(params)
     for name, recipe in params.methods.items():
         module = methods.load(name)
         plugin_config(module.Config, f"methods.{name}.settings", recipe.settings)
@@ -220,6 +227,8 @@ def check_fit(params: Params, arm: Arm) -> None:
         raise ParamsError(f"{key}.criterion: {policy.criterion} has no score of pairs, and the sampler is joint; take learnability")
     if policy.sampler == "joint" and policy.scorer == "frozen" and policy.criterion != "easy":
         raise ParamsError(f"{key}.criterion: {policy.criterion} needs a scorer, and it is frozen; joint selection takes easy then")
+    if policy.criterion == "gradient_norm" and policy.scorer == "frozen":
+        raise ParamsError(f"{key}.scorer: frozen keeps losses, and criterion gradient_norm wants gradients; take scorer: learner")
     if policy.criterion == "gradient_norm" and not classifies:
         raise ParamsError(f"{key}.criterion: gradient_norm needs a classifier, and method {arm.method} has none; take supervised")
     if policy.online and ("reference" not in criterion(policy).NEEDS or needs_twin(policy) or policy.scorer == "replay"):
@@ -232,22 +241,46 @@ def check_fit(params: Params, arm: Arm) -> None:
         raise ParamsError(f"reference.methods: {teacher} is missing, and policy {arm.policy} needs its reference; add it")
     if policy.sampler == "joint" and needs_reference(policy) and methods.load(teacher).Method.PAIR != method.PAIR:
         raise ParamsError(f"arms.*.after: {arm.after}, but {teacher} has no such pairs as {arm.method}; take sampler: top_k")
-    if policy.patch is not None:
-        _check_patch(params, arm)
+    if policy.patch is not None or policy.resolution is not None:
+        _check_sizes(params, arm)
 
 
-def _check_patch(params: Params, arm: Arm) -> None:
-    """A patch size means something to a vision transformer only, and must divide what it looks at."""
-    from models.encoders import flexible
+def _check_sizes(params: Params, arm: Arm) -> None:
+    """Whether those who score, and train, coarsely can look at such views: tried out on the meta device, without weights or data."""
+    import torch
 
-    policy, learner, key = params.policies[arm.policy], params.backbones[arm.backbone], f"policies.{arm.policy}"
-    assert policy.patch is not None
-    for backbone in [policy.proxy or learner, *([learner] if policy.coarse else [])]:
-        if not flexible(backbone.name):
-            raise ParamsError(
-                f"{key}.patch: {policy.patch}, but {backbone.name} cuts no patches; set it to null, and give a resolution"
-            )
-    sides = {view.size or params.backbones[arm.backbone].image_size for view in params.methods[arm.method].score_views.values()}
-    for side in sorted(min(side, policy.resolution or side) for side in sides):
-        if side % policy.patch:
-            raise ParamsError(f"{key}.patch: {policy.patch} does not divide images of {side} px; give a divisor")
+    from models import encoders
+    from stages.training.scorers import halves, score_views
+
+    recipe, policy, learner = params.methods[arm.method], params.policies[arm.policy], params.backbones[arm.backbone]
+    key = f"policies.{arm.policy}"
+    looks = [(policy.proxy or learner, score_views(recipe, policy))]
+    if policy.coarse:
+        looks += [(backbone, halves(recipe.views, policy)[1][0]) for backbone in (learner, policy.proxy, policy.online) if backbone]
+    for backbone, views in looks:
+        if policy.patch and not encoders.flexible(backbone.name):
+            raise ParamsError(f"{key}.patch: {policy.patch}, but {backbone.name} cuts no patches; set it to null or give a resolution")
+        with torch.device("meta"):
+            encoder = encoders.create(backbone.name, backbone.image_size, **backbone.kwargs).eval()
+            for side in sorted({view.size or learner.image_size for view in views.values()}):
+                try:
+                    with encoders.at_patch(encoder, policy.patch):
+                        encoder(torch.zeros(2, 3, side, side))
+                except (ValueError, AssertionError, RuntimeError) as error:
+                    given = f"{key}: resolution {policy.resolution}, patch {policy.patch}"
+                    raise ParamsError(f"{given}: {backbone.name} cannot look at {side} px: {str(error).splitlines()[0]}") from None
+
+
+def _check_backbones(params: Params) -> None:
+    """Whether timm knows every backbone, a policy's own included."""
+    import timm
+
+    named = {f"backbones.{name}": backbone for name, backbone in params.backbones.items()}
+    for name, policy in params.policies.items():
+        for use in ("proxy", "online"):
+            if backbone := getattr(policy, use):
+                named[f"policies.{name}.{use}"] = backbone
+    for key, backbone in named.items():
+        if not timm.is_model(backbone.name):
+            near = difflib.get_close_matches(backbone.name, timm.list_models(), n=3)
+            raise ParamsError(f"{key}.name: {backbone.name!r} is no timm model; near names: {', '.join(near) or 'none'}")

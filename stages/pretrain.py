@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 import torch
 from lightning_fabric import Fabric
 
+from models import methods
 from models.flops import count
 from models.methods import Objective
 from stages.data import uids as uid_files
@@ -27,7 +28,7 @@ from stages.training.features import features, knn_top1, open_split, outputs, to
 from stages.training.loop import COLUMNS, Loop, State
 from stages.training.retrieval import retrieval
 from stages.training.scorers import MODELS, Online, Proxy, Reference, open_reference, reference_method, replayed
-from stages.training.selection import Replay, Selector, needs_reference
+from stages.training.selection import Replay, Selector, compares, needs_reference, needs_twin
 from stages.training.spend import StepFlops, step_flops, steps_within
 from stages.training.weights import save_encoder
 
@@ -58,12 +59,13 @@ def pretrain(stage: Stage) -> None:
         scorer = Proxy(fabric, proxy, recipe, steps) if proxy else None
         if online:
             trusted = open_for(params, arm.method, arm.backbone, pool, uid_files.load(ROOT / "data/versions/reference/uids.npy"))
-            reference = Online(Proxy(fabric, online, recipe, steps), trusted, recipe, seed + ONLINE)
+            reference = Online(Proxy(fabric, online, recipe, steps), trusted, recipe, policy, seed + ONLINE)
         selector = Selector(policy, recipe, data, reference, seed, scorer)
     loop = Loop(fabric, objective, data, recipe, selector, steps, seed)
     readings = Readings(stage, fabric, pool, objective, share, step, steps)
     checkpoint = Checkpoint(_key(stage, arm), params.run.checkpoint_seconds)
     state = loop.run(readings.watch, lambda s: stage.track(s, description=stage.address), checkpoint)
+    readings.write(state)
     save_encoder(stage.work, objective.exported(), params.backbones[arm.backbone])
     _write_trace(stage, data, state)
     _record(stage, state, share, step, len(data), by)
@@ -82,7 +84,9 @@ def _reference(stage: Stage, arm: Arm, data: Examples) -> tuple[int, Reference |
     policy = stage.params.policies[arm.policy]
     if not needs_reference(policy):
         return 0, None
-    return open_reference(stage.params, arm, data.uids, data.classes, policy.sampler == "joint")
+    kept = methods.load(reference_method(arm)).Method.PAIR
+    pairs = policy.sampler == "joint" or compares(policy, kept)
+    return open_reference(stage.params, arm, data.uids, data.classes, pairs, needs_twin(policy))
 
 
 class Readings:
@@ -123,6 +127,11 @@ class Readings:
                 **self._own(),
             }
         )
+        self.write(state)
+
+    def write(self, state: State) -> None:
+        """curve.csv: after each reading, and after a run that was resumed behind the last."""
+        rows = state.watched["curve"]
         lines = [",".join(rows[0]), *(",".join(map(str, row.values())) for row in rows)]
         (self.stage.work / "curve.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
 

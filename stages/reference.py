@@ -35,6 +35,7 @@ from stages.training.selection import UNIFORM, Selector
 from stages.training.spend import forward_flops, step_flops
 from stages.training.weights import save_encoder
 
+SPENT = {"reference": "train_flops", "twin": "twin_train_flops"}
 FILES = {"reference": "method.safetensors", "twin": "twin.safetensors"}
 Bar = Callable[[Iterable[int]], Iterator[int]]
 CHUNK = 512  # examples scored at once; a contrastive loss depends on it, a learner's super-batch is of this order
@@ -47,7 +48,7 @@ def reference(stage: Stage) -> None:
     for method in stage.params.methods:
         folder = stage.work / "models" / method
         folder.mkdir(parents=True)
-        summary: dict[str, object] = {"trained": False, "train_flops": 0, "score_flops": 0, "flops": 0}
+        summary: dict[str, object] = {"trained": False}
         if method in stage.params.reference.methods:
             summary = _one(stage, fabric, pool, method, folder)
         write_json(folder / "reference.json", summary)
@@ -55,7 +56,7 @@ def reference(stage: Stage) -> None:
 
 
 def _spent(path: Path) -> int:
-    return int(json.loads(path.read_text())["flops"])
+    return sum(value for key_, value in json.loads(path.read_text()).items() if key_.endswith("_flops"))
 
 
 def _one(stage: Stage, fabric: Fabric, pool: Pool, method: str, folder: Path) -> dict[str, object]:
@@ -64,13 +65,14 @@ def _one(stage: Stage, fabric: Fabric, pool: Pool, method: str, folder: Path) ->
     trusted, candidates = (_open(stage, pool, method, version) for version in ("reference", "pool"))
     objective, spent = _model(stage, fabric, method, trusted, "reference")
     losses, sides, cost = _score(stage, fabric, objective, candidates, method)
+    charged = {"train_flops": spent, "score_flops": cost}
     columns = {"uid": candidates.uids, "loss": pa.array(losses.numpy(), pa.float32())}
     if params.reference.twin:
         twin, more = _model(stage, fabric, method, candidates, "twin")
         values, _, again = _score(stage, fabric, twin, candidates, method)
         columns["twin_loss"] = pa.array(values.numpy(), pa.float32())
         _save(twin, folder / FILES["twin"])
-        spent, cost = spent + more, cost + again
+        charged.update(twin_train_flops=more, twin_score_flops=again)
     pq.write_table(pa.table(columns), folder / "losses.parquet")
     if sides is not None:
         save_file({"first": sides[0], "second": sides[1]}, folder / "embeddings.safetensors")
@@ -78,7 +80,7 @@ def _one(stage: Stage, fabric: Fabric, pool: Pool, method: str, folder: Path) ->
     _save(objective, folder / FILES["reference"])
     top1 = _val_top1(stage, fabric, pool, objective, backbone.image_size)
     stage.metrics[method] = {"val_top1": top1, "steps": steps(stage.params, method), "mean_pool_loss": float(losses.mean())}
-    return {"trained": True, "train_flops": spent, "score_flops": cost, "flops": spent + cost}
+    return {"trained": True, **charged}
 
 
 def _open(stage: Stage, pool: Pool, method: str, version: str) -> Examples:
@@ -110,7 +112,7 @@ def finished(params: Params, fabric: Fabric, method: str, classes: int, name: st
     """A model of another run, from the folder `reference.after`, and the FLOPs that its training took there.
 
     Args:
-        name: "reference", or "twin", whose FLOPs are among those of the reference.
+        name: "reference" or "twin".
 
     Raises:
         ValueError: if there is none, or it does not fit the backbone, the method's settings or the classes.
@@ -119,7 +121,7 @@ def finished(params: Params, fabric: Fabric, method: str, classes: int, name: st
     objective = build(params, method, params.reference.backbone, classes, _seed(params))
     try:
         objective.load_state_dict(load_file(path))
-        spent = int(json.loads((path.parent / "reference.json").read_text(encoding="utf-8"))["train_flops"])
+        spent = int(json.loads((path.parent / "reference.json").read_text(encoding="utf-8"))[SPENT[name]])
     except (OSError, SafetensorError) as error:
         raise ValueError(
             f"reference.after: {path} is no finished {name} ({error}); take another run's results/reference/models"
@@ -128,7 +130,7 @@ def finished(params: Params, fabric: Fabric, method: str, classes: int, name: st
         reason = str(error).splitlines()[-1].strip()
         raise ValueError(f"reference.after: {path} fits neither this backbone, method nor number of classes: {reason}") from None
     fabric.to_device(objective)
-    return objective, spent if name == "reference" else 0
+    return objective, spent
 
 
 def _train(stage: Stage, fabric: Fabric, method: str, data: Examples, name: str) -> tuple[Objective, int]:
@@ -174,17 +176,20 @@ def score(
     """
     views, seed = params.methods[method].score_views, _seed(params)
     losses, sides = [], []
+    # A softmax over pairs gives less loss among fewer, so there the last chunk is filled up with examples that were scored before.
+    fill = max(0, min(CHUNK, len(data)) - len(data) % CHUNK) if objective.PAIR == "softmax" and len(data) % CHUNK else 0
     for start in bar(range(0, len(data), CHUNK)):
-        indices = np.arange(start, min(start + CHUNK, len(data)))
+        again = fill if start + CHUNK > len(data) else 0
+        indices = np.arange(start - again, min(start + CHUNK, len(data)))
         batch = data.batch(indices, data.pixels.get(indices), views, generator(seed, "score", start), fabric.device)
         with fabric.autocast():
             if objective.PAIR:
                 one, embedded = _embedded(objective, batch)
-                sides.append(embedded)
+                sides.append((embedded[0][again:], embedded[1][again:]))
             else:
                 one = scored(objective, batch).example
-        losses.append(one)
-    whole, rest = divmod(len(data), CHUNK)
+        losses.append(one[again:])
+    whole, rest = divmod(len(data) + fill, CHUNK)
     spent = whole * forward_flops(objective, views, CHUNK, data) + (forward_flops(objective, views, rest, data) if rest else 0)
     out = torch.cat(losses)
     unfinite.refuse(

@@ -100,7 +100,7 @@ def main(run: Callable[[Stage], None]) -> None:
         params = load()
         if arm is not None and arm not in params.arms:
             raise ParamsError(f"--arm: {arm!r} is unknown; allowed: {', '.join(params.arms)}")
-        if name == "ingest":  # the first stage: nothing is spent before a mistake further down is known
+        if name in ("ingest", "reference"):  # the first to run, whatever was changed: nothing is spent before a mistake is known
             check_plugins(params)
     except ParamsError as error:
         _fail(f"params.yaml: {error}", 2)

@@ -78,7 +78,7 @@ def dirt_colours(kinds: Sequence[str]) -> dict[str, str]:
 
 def percent_axis(axes: Axes, vertical: bool = True) -> None:
     """Ticks of shares as percentages."""
-    (axes.yaxis if vertical else axes.xaxis).set_major_formatter(FuncFormatter(lambda v, _: f"{100 * v:.0f} %"))
+    (axes.yaxis if vertical else axes.xaxis).set_major_formatter(FuncFormatter(lambda v, _: f"{100 * v:.3g} %"))
 
 
 def flops_axis(axes: Axes, most: float, title: str, room: float = ROOM) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 
 import yaml
 
-from stages.params import ROOT, Arm, Params
+from stages.params import ROOT, UNTRAINED, Arm, Params
 from stages.report import numbers
 from stages.report.files import read_json, require
 
@@ -51,7 +51,8 @@ def rows(params: Params, root: Path = ROOT) -> list[Row]:
         ValueError: naming the first file that is missing.
     """
     tasks = task_names()
-    return [_row(name, arm, tasks, root) for name, arm in params.arms.items()]
+    elsewhere = params.reference.after != UNTRAINED
+    return [_row(name, arm, tasks, root, elsewhere) for name, arm in params.arms.items()]
 
 
 def protocols(params: Params, root: Path = ROOT) -> dict[str, dict[str, list[str]]]:
@@ -65,7 +66,7 @@ def protocols(params: Params, root: Path = ROOT) -> dict[str, dict[str, list[str
     return found
 
 
-def _row(name: str, arm: Arm, tasks: list[str], root: Path) -> Row:
+def _row(name: str, arm: Arm, tasks: list[str], root: Path, elsewhere: bool) -> Row:
     metrics = read_json(require(root, "pretrain", "metrics.json", name))
     spent = {purpose: int(metrics["flops"][purpose]) for purpose in ("reference", "score", "train")}
     spent["curate"] = _curate_flops(root)
@@ -73,7 +74,7 @@ def _row(name: str, arm: Arm, tasks: list[str], root: Path) -> Row:
     return {
         **identity,
         "flops": {**spent, "total": sum(spent.values())},
-        **_energy(name, spent["reference"], root),
+        **_energy(name, spent["reference"], root, elsewhere),
         "examples_seen": metrics["examples_seen"],
         "tasks": _task_values(name, tasks, root),
         "budget": metrics["budget"],
@@ -88,8 +89,11 @@ def _curate_flops(root: Path) -> int:
     return int(read_json(path)["flops"]["curate"])
 
 
-def _energy(arm: str, reference_flops: int, root: Path) -> Row:
-    """kwh, gco2e, seconds and energy_quality of the pretrain stage and the arm's share of the reference stage."""
+def _energy(arm: str, reference_flops: int, root: Path, elsewhere: bool) -> Row:
+    """kwh, gco2e, seconds and energy_quality of the pretrain stage and the arm's share of the reference stage.
+
+    A reference that was trained `elsewhere` left its FLOPs there, and neither energy nor time: the sums are unknown.
+    """
     parts = [(1.0, read_json(require(root, "pretrain", "cost.json", arm)))]
     if reference_flops:
         path = require(root, "reference", "cost.json")
@@ -99,7 +103,8 @@ def _energy(arm: str, reference_flops: int, root: Path) -> Row:
             raise ValueError(
                 f"{path}: {whole} reference FLOPs, and arm {arm} was charged {reference_flops}; run: dvc repro pretrain@{arm}"
             )
-        parts.append((reference_flops / whole, cost))
+        parts.append((reference_flops / whole, cost | (dict.fromkeys(("kwh", "gco2e", "seconds")) if elsewhere else {})))
+        parts[-1][1].update({"energy_quality": "unknown"} if elsewhere else {})
     quality = max((cost["energy_quality"] for _, cost in parts), key=QUALITIES.index)
     return {key: _sum(parts, key) for key in ("kwh", "gco2e", "seconds")} | {"energy_quality": quality}
 

@@ -1,5 +1,6 @@
 """Device, precision and determinism, by lightning-fabric."""
 
+import hashlib
 import os
 
 from stages.params import Run
@@ -28,7 +29,14 @@ def launch(run: Run) -> Fabric:
 
 def generator(*parts: int | str) -> torch.Generator:
     """A CPU generator named by its purpose, such as (seed, "views", step): no state to save, none to disturb."""
-    import hashlib
+    return torch.Generator().manual_seed(_number(*parts))
 
+
+def reseed(*parts: int | str) -> None:
+    """Set torch's own random state, from which dropout and stochastic depth draw, by the same naming."""
+    torch.manual_seed(_number(*parts))
+
+
+def _number(*parts: int | str) -> int:
     digest = hashlib.sha256(repr(parts).encode()).digest()
-    return torch.Generator().manual_seed(int.from_bytes(digest[:8], "big") >> 1)
+    return int.from_bytes(digest[:8], "big") >> 1

@@ -17,6 +17,7 @@ from stages.params import Method
 from stages.training import unfinite
 from stages.training.build import optimisation
 from stages.training.checkpoint import Checkpoint
+from stages.training.device import reseed
 from stages.training.examples import Examples
 from stages.training.selection import Picked, Selector
 
@@ -83,6 +84,7 @@ class Loop:
     def _train(self, picked: Picked, step: int) -> Tensor:
         batches = self.selector.batches(picked, step, self.fabric.device)
         self.module.train()
+        reseed(self.seed, "train", step)
         losses = self.module(*batches).example
         self._refuse_unfinite(losses, picked, step)
         self.schedule.step_update(step)

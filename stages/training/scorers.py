@@ -13,13 +13,13 @@ import pyarrow.parquet as pq
 import torch
 from lightning_fabric import Fabric
 from safetensors.torch import load_file
-from torch import Tensor, nn
+from torch import Generator, Tensor, nn
 
 from models.methods import Batch, Losses, Objective
 from stages.data import order
 from stages.params import ROOT, Arm, Method, Params, Policy, View
 from stages.training.build import build, optimisation
-from stages.training.device import generator
+from stages.training.device import generator, reseed
 from stages.training.examples import Examples
 
 MODELS = "results/reference/models"
@@ -59,6 +59,7 @@ class Proxy(Learner):
     def learn(self, batch: list[Batch], step: int) -> None:
         """One step on the views that the learner got."""
         self.module.train()
+        reseed("proxy", step)
         loss = self.module(*batch).example.mean()
         self.schedule.step_update(step)
         self.optimizer.zero_grad()
@@ -92,8 +93,14 @@ class Reference:
     ) -> None:
         self.losses, self.embeddings, self.objective, self.twin = losses, embeddings, objective, twin
 
-    def of(self, indices: np.ndarray, batch: Batch | None, device: torch.device, pairs: bool) -> Losses:
-        """What it says of the candidates (B,); `batch` is not looked at."""
+    def of(self, indices: np.ndarray, batch: Batch | None, device: torch.device, pairs: bool, afresh: bool) -> Losses:
+        """What it says of the candidates (B,); `batch` is not looked at.
+
+        A softmax over pairs gives more loss among more. So beside a scorer that compares these candidates its losses are computed
+        `afresh` among them, from the embeddings; else they are those of the stage `reference`, in chunks of another size.
+        """
+        if afresh:
+            return self._compared(indices, device)
         return Losses(self.losses[torch.from_numpy(indices)], self.pairs(indices, device) if pairs else None)
 
     def learn(self, step: int, device: torch.device) -> None:
@@ -113,25 +120,35 @@ class Reference:
         Raises:
             ValueError: if the reference has no embeddings.
         """
+        objective, first, second = self._embedded(indices, device)
+        return objective.pairs(first, second).float()
+
+    @torch.no_grad()
+    def _compared(self, indices: np.ndarray, device: torch.device) -> Losses:
+        objective, first, second = self._embedded(indices, device)
+        losses = objective.compare(first, second)
+        return Losses(own(objective, losses).float().cpu(), losses.pair)
+
+    def _embedded(self, indices: np.ndarray, device: torch.device) -> tuple[Objective, Tensor, Tensor]:
         if self.embeddings is None or self.objective is None:
-            raise ValueError("results/reference: no embeddings there, and joint selection needs them; run: dvc repro -f reference")
-        chosen = torch.from_numpy(indices)
-        first, second = (side[chosen].to(device).float() for side in self.embeddings)
-        return self.objective.to(device).pairs(first, second).float()
+            raise ValueError("results/reference: no embeddings there, and selection by pairs needs them; run: dvc repro -f reference")
+        first, second = (side[torch.from_numpy(indices)].to(device).float() for side in self.embeddings)
+        return self.objective.to(device), first, second
 
 
 class Online(Reference):
     """A reference that is trained beside the learner: for each of its steps, one on trusted examples (Bad Students, arXiv 2312.05328).
 
+    It learns in the parts that the learner is trained in, because it is asked about coarse views too where the policy is coarse.
     Nothing has to be finished before the run; the price is a forward of every candidate and a training step, each time.
     """
 
-    def __init__(self, model: Proxy, trusted: Examples, recipe: Method, seed: int) -> None:
+    def __init__(self, model: Proxy, trusted: Examples, recipe: Method, policy: Policy, seed: int) -> None:
         super().__init__(torch.zeros(0))
-        self.model, self.trusted, self.recipe, self.seed = model, trusted, recipe, seed
+        self.model, self.trusted, self.recipe, self.policy, self.seed = model, trusted, recipe, policy, seed
         order.epoch_steps(len(trusted), recipe.batch_size)
 
-    def of(self, indices: np.ndarray, batch: Batch | None, device: torch.device, pairs: bool) -> Losses:
+    def of(self, indices: np.ndarray, batch: Batch | None, device: torch.device, pairs: bool, afresh: bool) -> Losses:
         """Its losses of the candidates as they are seen now."""
         assert batch is not None
         return scored(self.model.module, batch)
@@ -139,8 +156,8 @@ class Online(Reference):
     def learn(self, step: int, device: torch.device) -> None:
         """One step on the next trusted examples."""
         indices = order.candidates(step, self.recipe.batch_size, len(self.trusted), self.seed)
-        views = generator(self.seed, "online", step)
-        self.model.learn([self.trusted.batch(indices, self.trusted.pixels.get(indices), self.recipe.views, views, device)], step)
+        images, noise = self.trusted.pixels.get(indices), generator(self.seed, "online", step)
+        self.model.learn(in_parts(self.trusted, indices, images, self.recipe.views, self.policy, noise, device), step)
 
     def state(self) -> dict[str, Any]:
         return self.model.state()
@@ -154,10 +171,14 @@ def reference_method(arm: Arm) -> str:
     return Path(arm.after).name if arm.after.startswith(MODELS) else arm.method
 
 
-def open_reference(params: Params, arm: Arm, uids: list[str], classes: int, pairs: bool) -> tuple[int, Reference]:
+def open_reference(params: Params, arm: Arm, uids: list[str], classes: int, pairs: bool, pair: bool) -> tuple[int, Reference]:
     """The arm's share of the reference's FLOPs, and the reference, from results/reference/models/METHOD.
 
     METHOD is the arm's own, or that of the folder that its `after` names: the pair of one method can choose for another.
+
+    Args:
+        pairs: whether pairs of examples will be asked for.
+        pair: whether the reference's twin scores, and is paid for.
 
     Raises:
         ValueError: if it was not trained, or for other examples.
@@ -178,7 +199,10 @@ def open_reference(params: Params, arm: Arm, uids: list[str], classes: int, pair
         objective = build(params, method, params.reference.backbone, classes, params.seed)
         objective.load_state_dict(load_file(folder / "method.safetensors"))
         reference = Reference(losses, (saved["first"], saved["second"]), objective.eval().requires_grad_(False), twin)
-    return int(params.pretrain.reference_share * summary["flops"]), reference
+    spent = summary["train_flops"] + summary["score_flops"]
+    if pair:
+        spent += summary["twin_train_flops"] + summary["twin_score_flops"]
+    return int(params.pretrain.reference_share * spent), reference
 
 
 def _floats(column: Any) -> Tensor:
@@ -234,3 +258,19 @@ def shrunk(views: dict[str, View], size: int | None) -> dict[str, View]:
     if size is None:
         return views
     return {name: replace(view, size=min(view.size or size, size)) for name, view in views.items()}
+
+
+def halves(views: dict[str, View], policy: Policy) -> list[tuple[dict[str, View], int | None]]:
+    """The views of each part that a batch is trained in, and the part's patch size."""
+    whole: list[tuple[dict[str, View], int | None]] = [(views, None)]
+    return [*whole, (shrunk(views, policy.resolution), policy.patch)] if policy.coarse else whole
+
+
+def in_parts(
+    data: Examples, indices: np.ndarray, images: Tensor, views: dict[str, View], policy: Policy, noise: Generator, device: torch.device
+) -> list[Batch]:
+    """A batch to train on: `images` (b, 3, S, S), which are the pixels of `indices` (b,), in the parts of `halves`."""
+    parts = halves(views, policy)
+    size = len(indices) // len(parts)
+    cuts = [slice(i * size, (i + 1) * size) for i in range(len(parts))]
+    return [data.batch(indices[cut], images[cut], part, noise, device, patch) for cut, (part, patch) in zip(cuts, parts, strict=True)]

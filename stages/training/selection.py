@@ -13,11 +13,11 @@ from torch import Tensor, nn
 from models import samplers
 from models.methods import Batch, Losses
 from stages.data import order
-from stages.params import Method, Policy, View
+from stages.params import Method, Policy
 from stages.training import unfinite
 from stages.training.device import generator
 from stages.training.examples import Examples
-from stages.training.scorers import Learner, Online, Reference, score_views, shrunk
+from stages.training.scorers import Learner, Online, Reference, in_parts, score_views
 
 UNIFORM = Policy(criterion="uniform", sampler="top_k", ratio=0.0)  # what a reference and a finetuning train with
 REJECTED = 8  # one rejected candidate is recorded for each 8 that are trained on
@@ -56,6 +56,8 @@ class Selector:
             raise ValueError(f"policies: criterion {policy.criterion} needs a reference of this method; see reference.methods")
         if needs_twin(policy) and (reference is None or isinstance(reference, Online) or reference.twin is None):
             raise ValueError(f"reference.twin: false, and criterion {policy.criterion} with a frozen scorer needs it; set it to true")
+        # What pairs the reference keeps: its method's, which need not be the learner's.
+        self.pairs = reference.objective.PAIR if reference is not None and reference.objective is not None else ""
         self.take = recipe.batch_size
         self.candidates = super_batch(recipe, policy)
         order.epoch_steps(len(data), self.candidates)
@@ -108,7 +110,7 @@ class Selector:
         if self.reference is None:
             return None
         pairs = self.policy.sampler == "joint" and "reference" in self.criterion.NEEDS
-        return self.reference.of(indices, batch, device, pairs)
+        return self.reference.of(indices, batch, device, pairs, compares(self.policy, self.pairs))
 
     @staticmethod
     def _norm(losses: Losses | None) -> Tensor:
@@ -163,13 +165,7 @@ class Selector:
         """
         assert picked.images is not None
         views = generator(self.seed, "views", step)
-        parts = halves(self.recipe.views, self.policy)
-        size = self.take // len(parts)
-        cuts = [slice(i * size, (i + 1) * size) for i in range(len(parts))]
-        return [
-            self.data.batch(picked.indices[cut], picked.images[cut], part, views, device, patch)
-            for cut, (part, patch) in zip(cuts, parts, strict=True)
-        ]
+        return in_parts(self.data, picked.indices, picked.images, self.recipe.views, self.policy, views, device)
 
     def learn(self, batches: list[Batch], step: int, device: torch.device) -> None:
         """What the scorer and an online reference do after the learner's step."""
@@ -205,12 +201,6 @@ class Replay(Selector):
         return self.chosen[step * self.take : (step + 1) * self.take]
 
 
-def halves(views: dict[str, View], policy: Policy) -> list[tuple[dict[str, View], int | None]]:
-    """The views of each part that a batch is trained in, and the part's patch size."""
-    whole: list[tuple[dict[str, View], int | None]] = [(views, None)]
-    return [*whole, (shrunk(views, policy.resolution), policy.patch)] if policy.coarse else whole
-
-
 def criterion(policy: Policy) -> ModuleType:
     """The module of the policy's criterion: `NEEDS` and `score`."""
     return importlib.import_module(f"models.criteria.{policy.criterion}")
@@ -229,6 +219,11 @@ def scores_now(policy: Policy) -> bool:
 def needs_twin(policy: Policy) -> bool:
     """Whether a frozen scorer stands in for the learner."""
     return policy.scorer == "frozen" and "learner" in criterion(policy).NEEDS
+
+
+def compares(policy: Policy, pairs: str) -> bool:
+    """Whether a reference with such pairs (`Objective.PAIR`) is asked for its losses among the very candidates of a step."""
+    return pairs == "softmax" and scores_now(policy) and "reference" in criterion(policy).NEEDS
 
 
 def super_batch(recipe: Method, policy: Policy) -> int:

@@ -9,8 +9,8 @@ from models.flops import measure, on_meta
 from models.methods import Batch, Objective
 from stages.params import Method, Policy, View
 from stages.training.examples import Examples
-from stages.training.scorers import Reference, score_views
-from stages.training.selection import UNIFORM, halves, scores_now, super_batch
+from stages.training.scorers import Reference, halves, score_views
+from stages.training.selection import compares, criterion, scores_now, super_batch
 
 
 @dataclass(frozen=True)
@@ -42,9 +42,11 @@ def step_flops(
     if proxy:
         score += train_flops(proxy, recipe, policy, data)
     if online:
-        score += forward_flops(online, views, candidates, data, policy.patch) + train_flops(online, recipe, UNIFORM, data)
-    if policy.sampler == "joint" and reference:
-        score += pair_flops(reference, candidates)
+        score += forward_flops(online, views, candidates, data, policy.patch) + train_flops(online, recipe, policy, data)
+    if reference and reference.objective is not None:
+        afresh = compares(policy, reference.objective.PAIR)
+        if afresh or (policy.sampler == "joint" and "reference" in criterion(policy).NEEDS):
+            score += pair_flops(reference, candidates, afresh)
     return StepFlops(score, train_flops(objective, recipe, policy, data))
 
 
@@ -57,14 +59,14 @@ def train_flops(objective: Objective, recipe: Method, policy: Policy, data: Exam
         return measure(lambda: twin(*batches).example.mean().backward())
 
 
-def pair_flops(reference: Reference, candidates: int) -> int:
-    """FLOPs of the reference's pairs among B candidates from its cached embeddings."""
+def pair_flops(reference: Reference, candidates: int, afresh: bool) -> int:
+    """FLOPs of the reference's pairs, or its losses `afresh`, among B candidates from its cached embeddings."""
     if reference.embeddings is None or reference.objective is None:
         return 0
     twin = on_meta(reference.objective)
     first, second = (torch.zeros(candidates, side.shape[1], device="meta") for side in reference.embeddings)
     with torch.no_grad(), torch.device("meta"):
-        return measure(lambda: twin.pairs(first, second))  # type: ignore[operator]
+        return measure(lambda: twin.compare(first, second) if afresh else twin.pairs(first, second))  # type: ignore[operator]
 
 
 def forward_flops(objective: nn.Module, views: dict[str, View], count: int, data: Examples, patch: int | None = None) -> int:

@@ -69,7 +69,7 @@ def test_coarse_patches_are_fewer_tokens_and_the_gradient_reaches_the_kernel():
     with encoders.at_patch(encoder, 8):
         assert encoder.patch_embed(torch.zeros(2, 3, 32, 32)).shape == (2, 4, 4, 64)
         encoder(torch.randn(2, 3, 32, 32)).sum().backward()
-        with pytest.raises(ValueError, match="patch: 8 does not divide images of 28 x 28 px"):
+        with pytest.raises(ValueError, match="patches of 8 px do not divide images of 28 x 28 px"):
             encoder(torch.zeros(2, 3, 28, 28))
     assert encoder.patch_embed.proj.weight.grad.abs().sum() > 0
     assert encoder.patch_embed(torch.zeros(2, 3, 32, 32)).shape == (2, 8, 8, 64)

@@ -61,7 +61,8 @@ def test_every_committed_choice_composes(overrides):
         ("policies.hard", {"criterion": "hard", "sampler": "joint", "chunks": 3}, "policies.hard.chunks: 3 does not divide"),
         ("policies.hard", {"criterion": "hard", "coarse": True}, "policies.hard.coarse: true, but policies.hard.resolution and"),
         ("policies.hard", {"criterion": "hard", "scorer": "proxy"}, "policies.hard.proxy: null, but the scorer is proxy"),
-        ("policies.hard.scorer", "replay", "arms.supervised-hard.after: 'data/splits' is no trace"),
+        ("policies.hard", {"criterion": "uniform", "scorer": "replay"}, "arms.supervised-hard.after: 'data/splits' is no trace"),
+        ("policies.hard", {"criterion": "uniform", "scorer": "replay", "sampler": "joint"}, "policies.hard.scorer: replay takes what"),
         ("arms.supervised-hard.after", "results/x", "arms.supervised-hard.after: 'results/x', but policy hard reads no file"),
         ("arms.supervised-hard.policy", "hardest", "arms.supervised-hard.policy: 'hardest' is unknown; allowed: uniform, hard"),
         ("arms", {}, "arms: empty"),
@@ -162,6 +163,22 @@ def test_every_stage_exits_with_two(stage, copy_project, tmp_path, good):
             {"criterion": "hard", "patch": 8},
             "supervised",
             "policies.hard.patch: 8, but resnet10t cuts no patches; set it to null",
+        ),
+        (
+            {"criterion": "hard", "proxy": {"name": "test_vit", "kwargs": {"patch_size": 4}}, "scorer": "proxy", "resolution": 18},
+            "supervised",
+            "policies.hard: resolution 18, patch None: test_vit cannot look at 18 px: patches of 4 px do not divide images",
+        ),
+        (
+            {"criterion": "hard", "resolution": 64},
+            "supervised",
+            "policies.hard.resolution: 64 is more than",
+        ),
+        ({"criterion": "gradient_norm", "scorer": "frozen"}, "supervised", "policies.hard.scorer: frozen keeps losses"),
+        (
+            {"criterion": "hard", "proxy": {"name": "resnt10t"}, "scorer": "proxy"},
+            "supervised",
+            "policies.hard.proxy.name: 'resnt10t' is no timm model; near names: resnet10t",
         ),
         (
             {"criterion": "hard", "online": {"name": "test_byobnet"}},

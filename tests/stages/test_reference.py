@@ -53,6 +53,20 @@ def test_losses_that_are_not_finite_are_named(trained, digits, tmp_path, monkeyp
         reference.score(params, loop.fabric, loop.objective, digits(), "supervised")
 
 
+def test_the_last_chunk_of_a_contrastive_reference_is_as_large_as_the_others(digits, digits_params, monkeypatch):
+    """NT-Xent among fewer is less: the last examples would look easier. Expected: their losses in a chunk with those before them."""
+    monkeypatch.setattr(reference, "CHUNK", 64)
+    settings = dataclasses.replace(digits_params.reference, backbone="test_resnet", examples=128)
+    params = dataclasses.replace(digits_params, reference=settings)
+    fabric, data = launch(Run(accelerator="cpu", threads=1)), digits("simclr")
+    objective = reference.train(params, fabric, "simclr", data)[0].objective
+    losses, (first, _), _ = reference.score(params, fabric, objective, data, "simclr")
+    assert len(losses) == len(first) == len(data)
+    rest = len(data) % 64
+    assert 0 < rest < 32
+    assert losses[-rest:].mean() == pytest.approx(float(losses[:-rest].mean()), abs=0.5)
+
+
 def test_an_arm_reads_the_pair_of_the_method_that_its_after_names(digits_params):
     raw = dataclasses.asdict(digits_params)
     raw["policies"]["easy"] = dataclasses.asdict(Policy("easy", ratio=0.5, scorer="frozen"))

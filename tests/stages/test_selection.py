@@ -48,7 +48,7 @@ def start(params, digits):
         if policy.online:
             trusted = open_for(params, method, backbone, pool, digits(n=60).uids)
             beside = Proxy(fabric, build(params, method, policy.online, data.classes, 8), recipe, steps)
-            reference = Online(beside, trusted, recipe, 5)
+            reference = Online(beside, trusted, recipe, policy, 5)
         scorer = None
         if policy.proxy:
             scorer = Proxy(fabric, build(params, method, policy.proxy, data.classes, 7), recipe, steps)
@@ -95,12 +95,17 @@ def test_the_proxy_scores_and_learns_and_the_learner_does_not_score(start, monke
     assert not torch.equal(before, weights(loop.selector.scorer.objective))
 
 
-@pytest.mark.parametrize("policy", [PROXY, ONLINE], ids=["proxy", "online"])
-def test_a_killed_run_goes_on_with_the_same_picks(start, policy, tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    ("policy", "backbone"),
+    [(PROXY, "test_resnet"), (ONLINE, "test_resnet"), (PROXY, "dropping")],
+    ids=["proxy", "online", "drop"],
+)
+def test_a_killed_run_goes_on_with_the_same_picks(start, params, policy, backbone, tmp_path, monkeypatch):
+    params.backbones["dropping"] = Backbone("test_vit", 32, {"patch_size": 4, "drop_path_rate": 0.2})
     import stages.training.checkpoint as module
 
     monkeypatch.setattr(module, "FOLDER", tmp_path)
-    whole = start(policy, steps=6)
+    whole = start(policy, steps=6, backbone=backbone)
     whole.run()
 
     class Killed(Exception):
@@ -111,10 +116,10 @@ def test_a_killed_run_goes_on_with_the_same_picks(start, policy, tmp_path, monke
             raise Killed
 
     checkpoint = Checkpoint("proxy", 0.0)
-    broken = start(policy, steps=6)
+    broken = start(policy, steps=6, backbone=backbone)
     with pytest.raises(Killed):
         broken.run(kill, checkpoint=checkpoint)
-    resumed = start(policy, steps=6)
+    resumed = start(policy, steps=6, backbone=backbone)
     resumed.run(checkpoint=Checkpoint("proxy", 1e9))
     assert torch.equal(whole.state.column("index"), resumed.state.column("index"))
     assert torch.equal(whole.state.column("index", passed=True), resumed.state.column("index", passed=True))
@@ -148,7 +153,7 @@ def test_joint_selection_runs_with_the_softmax_loss(start, criterion):
 
 
 def test_joint_selection_without_embeddings_says_what_to_run(start):
-    with pytest.raises(ValueError, match="no embeddings there, and joint selection needs them; run: dvc repro -f reference"):
+    with pytest.raises(ValueError, match="no embeddings there, and selection by pairs needs them; run: dvc repro -f reference"):
         start(JOINT, "siglip").run()
 
 
@@ -298,6 +303,22 @@ def test_flexi_jest_trains_both_halves_as_one_batch_of_pairs(start):
     assert [(len(part.labels), part.patch) for part in parts] == [(BATCH // 2, None), (BATCH // 2, 8)]
     assert loop.objective.eval()(*parts).pair.shape == (BATCH, BATCH)
     assert len(loop.run().column("index")) == 2 * BATCH
+
+
+def test_a_softmax_over_pairs_is_compared_among_the_same_candidates(start):
+    """NT-Xent grows with the number of negatives: a reference's loss among others of another number would be no loss to subtract."""
+    reference = embedded(start(LEARNABILITY, "simclr", seed=3))
+    loop = start(LEARNABILITY, "simclr", reference=reference)
+    indices = loop.selector.indices(0)
+    images = loop.data.pixels.get(indices)
+    picked = loop.selector.pick(loop.module, indices, images, 0, loop.fabric.device)
+    first, second = (side[torch.from_numpy(indices)] for side in reference.embeddings)
+    expected = reference.objective.compare(first, second).example
+    place = {int(index): i for i, index in enumerate(indices)}
+    torch.testing.assert_close(picked.reference_loss, expected[[place[int(i)] for i in picked.indices]])
+    plain = step_flops(loop.objective, loop.recipe, LEARNABILITY, loop.data, reference=Reference(torch.zeros(len(loop.data))))
+    spent = step_flops(loop.objective, loop.recipe, LEARNABILITY, loop.data, reference=reference)
+    assert spent.score - plain.score == 2 * (4 * BATCH) ** 2 * 64  # 2 views of 2b candidates: (4b, 64) times (64, 4b)
 
 
 def test_an_online_reference_learns_from_trusted_examples_and_is_asked_afresh(start, monkeypatch):
