@@ -69,7 +69,7 @@ def test_every_committed_choice_composes(overrides):
         (
             "dataset.source",
             "imagenet",
-            "dataset.source: 'imagenet' is unknown; allowed: digits, emoji, fashion_mnist, folder, webdataset",
+            "dataset.source: 'imagenet' is unknown; allowed: coco, digits, emoji, fashion_mnist, folder, table, webdataset",
         ),
         ("dataset.path", "???", "dataset.path: has no value"),
         ("dataset.pollution.noise", 1.5, "dataset.pollution.noise: 1.5 is out of range; allowed: [0, 1]"),
