@@ -35,6 +35,7 @@ MODES |= {"I;16": "16bit", "I;16B": "16bit", "I;16L": "16bit"}
 ORIENTATION = 0x0112
 EXIF = {"exif", "xmp", "Raw profile type exif", "XML:com.adobe.xmp"}
 HASH_BITS = 256  # of the perceptual hash; stages/filters/near_duplicate.py says why 64 are too few
+SHARP_SIDE = 256
 LEVELS = np.arange(256, dtype=np.float64)
 
 
@@ -61,13 +62,27 @@ class StoredImage:
 
 
 @dataclass(frozen=True)
+class Statistics:
+    """What filters read of a picture's pixels.
+
+    `mean` and `std` are of the grey levels, 0 to 255; `sharpness` is the variance of their Laplacian at no more than `SHARP_SIDE`
+    pixels a side, so that one threshold fits all sizes; `phash` is `imagehash.phash` as `HASH_BITS` / 8 bytes, its bits as in the
+    library's own hex form: row by row, the first bit highest.
+    """
+
+    mean: float
+    std: float
+    sharpness: float
+    phash: bytes
+
+
+@dataclass(frozen=True)
 class Measured:
-    """A stored image and what the index keeps of it: uid, standard deviation of the grey levels, perceptual hash."""
+    """A stored image, its uid, and what the index keeps of its pixels."""
 
     stored: StoredImage
     uid: str
-    std: float
-    phash: bytes
+    statistics: Statistics
 
 
 def standardise(data: bytes, max_pixels: int) -> StoredImage:
@@ -87,10 +102,10 @@ def measure(data: bytes, max_pixels: int) -> Measured:
     """
     stored, image = _standardise(data, max_pixels)
     try:
-        std, phash = statistics(image)
+        measured = statistics(image)
     except MemoryError:
         raise UnusableImage("too_many_pixels") from None
-    return Measured(stored, uids.of(stored.data), std, phash)
+    return Measured(stored, uids.of(stored.data), measured)
 
 
 def decode(data: bytes) -> Image.Image:
@@ -105,24 +120,29 @@ def to_png(image: Image.Image) -> bytes:
     return buffer.getvalue()
 
 
-def statistics(image: Image.Image) -> tuple[float, bytes]:
-    """Standard deviation of the grey levels (0 to 127.5), and `imagehash.phash` as `HASH_BITS` / 8 bytes.
-
-    The hash's bits run as in the library's own hex form: row by row, the first bit highest.
-    """
+def statistics(image: Image.Image) -> Statistics:
+    """Measure a decoded image."""
     import imagehash  # here, because it and scipy would cost every reader of a pool 0.4 s
 
     grey = image if image.mode == "L" else image.convert("L")
     bits = imagehash.phash(grey, hash_size=math.isqrt(HASH_BITS)).hash
-    return _spread(grey), np.packbits(bits).tobytes()
+    return Statistics(*_levels(grey), _sharpness(grey), np.packbits(bits).tobytes())
 
 
-def _spread(grey: Image.Image) -> float:
-    """The standard deviation, from counts of the levels: exact, and without a float for each pixel of a large image."""
+def _sharpness(grey: Image.Image) -> float:
+    from scipy.ndimage import laplace
+
+    factor = -(-max(grey.size) // SHARP_SIDE)
+    small = grey.reduce(factor) if factor > 1 else grey
+    return float(laplace(np.asarray(small, np.float32)).var(dtype=np.float64))
+
+
+def _levels(grey: Image.Image) -> tuple[float, float]:
+    """Mean and standard deviation, from counts of the levels: exact, and without a float for each pixel of a large image."""
     counts = np.array(grey.histogram(), np.float64)
     total = counts.sum()
     mean = counts @ LEVELS / total
-    return float(np.sqrt(counts @ (LEVELS - mean) ** 2 / total))
+    return float(mean), float(np.sqrt(counts @ (LEVELS - mean) ** 2 / total))
 
 
 def _standardise(data: bytes, max_pixels: int) -> tuple[StoredImage, Image.Image]:

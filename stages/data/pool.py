@@ -50,7 +50,9 @@ INDEX = pa.schema(
         "caption": pa.string(),
         "split": pa.string(),
         "trusted": pa.bool_(),
+        "mean": pa.float32(),
         "std": pa.float32(),
+        "sharpness": pa.float32(),
         "phash": pa.binary(HASH_BITS // 8),
         "converted": pa.string(),
     }
@@ -121,10 +123,11 @@ class PoolWriter:
         if example.caption is not None:
             members["txt"] = example.caption.encode("utf-8", "replace")
         shard, offset = self._write(key, members, stored.ext)
+        seen = image.statistics
         self.index.add(
             key, image.uid, shard, offset, len(stored.data), stored.ext, stored.width, stored.height,
             -1 if example.label is None else example.label, example.caption, example.split, trusted,
-            image.std, image.phash, stored.converted,
+            seen.mean, seen.std, seen.sharpness, seen.phash, stored.converted,
         )  # fmt: skip
         if dirt is not None:
             self.dirt.add(key, image.uid, dirt)

@@ -5,9 +5,10 @@ import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image, ImageFilter
 
-from stages.data.images import HASH_BITS
-from stages.filters import blank, exact_duplicate, near_duplicate, tiny
+from stages.data.images import HASH_BITS, statistics
+from stages.filters import aspect, blank, blur, exact_duplicate, exposure, near_duplicate, tiny
 
 
 def table(**columns):
@@ -29,6 +30,30 @@ def test_tiny_looks_at_the_shorter_side():
 
 def test_blank_looks_at_the_spread():
     assert kept(blank.apply(table(std=[0.0, 3.9, 4.0]), blank.Config(min_std=4.0))) == [False, False, True]
+
+
+def test_aspect_looks_at_the_longer_side_over_the_shorter():
+    pool = table(width=[300, 301, 100, 100, 5], height=[100, 100, 300, 301, 0])
+    assert kept(aspect.apply(pool, aspect.Config(max_ratio=3.0))) == [True, False, True, False, False]
+
+
+def test_exposure_tells_dark_from_bright():
+    answer = exposure.apply(table(mean=[9.9, 10.0, 245.0, 245.1]), exposure.Config(darkest=10, brightest=245))
+    assert kept(answer) == [False, True, True, False]
+    assert answer["reason"].to_pylist() == ["dark", None, None, "bright"]
+
+
+def test_blur_looks_at_the_edges():
+    assert kept(blur.apply(table(sharpness=[0.0, 19.9, 20.0]), blur.Config(min_sharpness=20.0))) == [False, False, True]
+
+
+@pytest.mark.parametrize("size", [256, 1600])
+def test_a_blurred_photograph_is_told_from_a_sharp_one_at_any_size(size):
+    """A checkerboard of squares of an eighth, and the same after a Gaussian blur of a 32nd of its side."""
+    squares = np.kron(np.indices((8, 8)).sum(0) % 2, np.ones((size // 8, size // 8))) * 200 + 20
+    sharp = Image.fromarray(squares.astype(np.uint8))
+    soft = sharp.filter(ImageFilter.GaussianBlur(size / 32))
+    assert statistics(soft).sharpness < 20 < statistics(sharp).sharpness
 
 
 def test_exact_duplicate_keeps_the_first():

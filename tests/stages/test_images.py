@@ -153,7 +153,7 @@ def test_max_pixels_is_the_largest_that_fits():
 def test_extreme_shapes_are_measured(size):
     measured = measure(encoded(Image.new("L", size, 100), "PNG"), LIMIT)
     assert (measured.stored.width, measured.stored.height) == size
-    assert measured.std == 0
+    assert measured.statistics.std == measured.statistics.sharpness == 0
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")
@@ -170,17 +170,18 @@ def test_damaged_bytes_never_raise_anything_else(data):
 
 def test_statistics_agree_with_numpy_and_imagehash():
     image = NOISE
-    std, phash = statistics(image)
+    seen = statistics(image)
     grey = np.asarray(image.convert("L"), np.float64)
-    assert std == pytest.approx(grey.std(), rel=1e-12)  # oracle: numpy
-    assert phash.hex() == str(imagehash.phash(image, hash_size=16))  # oracle: the library's own hex form
+    assert seen.std == pytest.approx(grey.std(), rel=1e-12)  # oracle: numpy
+    assert seen.mean == pytest.approx(grey.mean(), rel=1e-12)
+    assert seen.phash.hex() == str(imagehash.phash(image, hash_size=16))  # oracle: the library's own hex form
 
 
 def test_measure_is_standardise_with_statistics_and_uid():
     data = encoded(photo("CMYK"), "JPEG")
     measured = measure(data, LIMIT)
     assert measured.stored == standardise(data, LIMIT)
-    assert (measured.std, measured.phash) == statistics(decode(measured.stored.data))
+    assert measured.statistics == statistics(decode(measured.stored.data))
     assert measured.uid == hashlib.sha256(measured.stored.data).hexdigest()[:32]
 
 
