@@ -69,6 +69,21 @@ def trace(first: str, second: str) -> None:
 
 
 @main.command()
+@click.argument("first", metavar="A")
+@click.argument("second", metavar="B")
+def diff(first: str, second: str) -> None:
+    """Tell how two dataset versions differ, and why; A and B are names below data/versions, or folders with uids.npy."""
+    from pathlib import Path
+
+    from stages.params import ROOT
+    from stages.report import versions
+
+    a, b = (Path(name) if Path(name).is_dir() else ROOT / "data/versions" / name for name in (first, second))
+    for line in versions.compare(a, b, ROOT / "data/pool"):
+        click.echo(line)
+
+
+@main.command()
 def publish() -> None:
     """Log to MLflow every finished stage that has no run yet (with $WINNOW_EXECUTION: none under that execution)."""
     import os
