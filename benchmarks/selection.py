@@ -82,13 +82,9 @@ class Setting:
     shares: tuple[str, ...] = ("dirt",)  # of what was trained on, in the table
 
 
-def junk(method: str, *added: str) -> Setting:
-    arms: Arms = {
-        "uniform": (UNIFORM, (1 / 2, 1.0, 2.0)),
-        "easy 0.8": (EASY, (1 / 2,)),
-        "learnability 0.8": (learnability(ratio=0.8), (1 / 2,)),
-        "learnability 0.9": (learnability(ratio=0.9), (1 / 2,)),
-    }
+def junk(method: str, ratios: tuple[float, ...], *added: str) -> Setting:
+    arms: Arms = {"uniform": (UNIFORM, (1 / 2, 1.0, 2.0)), "easy 0.8": (EASY, (1 / 2,))}
+    arms |= {f"learnability {ratio}": (learnability(ratio=ratio), (1 / 2,)) for ratio in ratios}
     overrides = ["experiment=curation_policies", *added, "dataset.limit=30000", *JUNK, *ALONE]
     return Setting(overrides, method, 120, arms, shares=("noise", "permuted"))
 
@@ -139,8 +135,8 @@ SETTINGS = {
         tested=500,
         reads="recall",
     ),
-    "simclr": junk("simclr"),
-    "dino": junk("dino", "+method@methods.dino=dino"),
+    "simclr": junk("simclr", (0.8,)),
+    "dino": junk("dino", (0.8, 0.9), "+method@methods.dino=dino"),
     "copies": Setting(
         ["experiment=curation_policies", "dataset.limit=30000", *COPIES],
         "simclr",
