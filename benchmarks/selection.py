@@ -12,7 +12,7 @@ is what a user would start: not a long run that is cut off. The length that reac
 runs on the logarithm of steps; `>` or `<` says that it lies outside of what was run. FLOPs count the reference (its training, and its
 losses on the whole pool), the scoring, a proxy's or an online reference's training, and the learner's. One thread, so that two
 settings can be measured side by side: seconds are not measured here (benchmarks/overhead.py). Results of each seed are kept in
-selection_SETTING.json.
+selection_SETTING.json; runs that are there are not made again, and `table` in place of the seeds writes their table anew.
 """
 
 import hashlib
@@ -98,8 +98,8 @@ SETTINGS = {
             "uniform": (UNIFORM, (1 / 4, 1 / 2, 1.0)),
             "hard 0.5": (Policy(criterion="hard", ratio=0.5), (1 / 3,)),
             "easy 0.8": (EASY, (1 / 3,)),
-            "learnability 0.5": (learnability(ratio=0.5), (1 / 4, 1 / 3)),
-            "learnability 0.5 at 16 px": (learnability(ratio=0.5, resolution=16), (1 / 5, 1 / 4, 1 / 3)),
+            "learnability 0.5": (learnability(ratio=0.5), (1 / 4, 1 / 3, 1 / 2)),
+            "learnability 0.5 at 16 px": (learnability(ratio=0.5, resolution=16), (1 / 5, 1 / 4, 1 / 3, 1 / 2)),
             "learnability 0.8 at 16 px": (learnability(ratio=0.8, resolution=16), (1 / 6, 1 / 4)),
             "rho 0.8": (Policy(criterion="rho", ratio=0.8), (1 / 6, 1 / 4)),
             "classact 0.8": (learnability(ratio=0.8, **PROXY), (1 / 3, 1 / 2)),
@@ -311,7 +311,8 @@ def summary(setting: Setting, seeds: dict[str, dict[str, Any]]) -> str:
                 f"{flip}{base['flops'] / flops:.1f}",
                 f"{flip}{base['flops'] / (flops + cost):.1f}",
             ]
-            values += ["not reached" if sign == ">" else "never" if saved < 0 else f"{math.ceil(cost / saved) if cost else 0}"]
+            paid = "never" if saved < 0 else f"{math.ceil(cost / saved) if cost else 0}"
+            values += ["" if policy == UNIFORM else "not reached" if sign == ">" else paid]
             values += [f"{100 * last['accuracy']:.1f} ({at_flops(runs['uniform'], last['flops'] + cost)})"]
             values += [f"{100 * last[share]:.1f} %" for share in setting.shares]
             for cell, value in zip(cells, values, strict=True):
@@ -324,7 +325,7 @@ def main() -> None:
     name, seeds = sys.argv[1], sys.argv[2:] or ["0", "1", "2"]
     path, setting = HERE / f"selection_{name}.json", SETTINGS[name]
     kept = json.loads(path.read_text()) if path.exists() else {}
-    for seed in seeds:
+    for seed in seeds if seeds != ["table"] else []:
         kept[seed] = measure(name, int(seed), kept.get(seed, {}))
         path.write_text(json.dumps(dict(sorted(kept.items())), indent=1) + "\n")
     text = summary(setting, dict(sorted(kept.items())))

@@ -84,6 +84,23 @@ def diff(first: str, second: str) -> None:
 
 
 @main.command()
+@click.argument("version")
+@click.argument("out", type=click.Path())
+@click.option("--format", "kind", type=click.Choice(["folder", "webdataset", "hf"]), default="webdataset", show_default=True)
+def export(version: str, out: str, kind: str) -> None:
+    """Write a dataset VERSION as files of its own into the new folder OUT; VERSION is a name below data/versions, or a folder."""
+    from pathlib import Path
+
+    from stages import export as exporter
+    from stages.data.pool import Pool
+    from stages.params import ROOT
+
+    folder = Path(version) if Path(version).is_dir() else ROOT / "data/versions" / version
+    count = exporter.export(folder, Pool.open(ROOT / "data/pool"), Path(out), kind)
+    click.echo(f"{count} images of {folder.name} written to {out}")
+
+
+@main.command()
 def publish() -> None:
     """Log to MLflow every finished stage that has no run yet (with $WINNOW_EXECUTION: none under that execution)."""
     import os
