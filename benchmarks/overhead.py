@@ -4,7 +4,8 @@
 
 Each round runs some steps of uniform sampling and of every policy, one after the other, and gives each policy's ratio to uniform in
 that round; the table holds the median of the rounds and their range. Beside it stands the ratio of FLOPs, which is what the time
-would be if every FLOP took as long. Pictures are decoded before the clock starts. On a machine that does nothing else.
+would be if every FLOP took as long. Pictures are decoded before the clock starts. One thread, so that other work on the
+machine's other cores shows little, and on all policies alike.
 """
 
 import json
@@ -25,7 +26,7 @@ from stages.training.selection import UNIFORM, Selector
 from stages.training.spend import step_flops
 
 HERE = Path(__file__).resolve().parent
-STEPS, ROUNDS, THREADS = 6, 5, 2
+STEPS, ROUNDS, THREADS = 6, 3, 1
 LARGER = ["experiment=curation_policies", "+backbone@backbones.resnet18=resnet18"]
 
 LABELS = {
@@ -106,7 +107,7 @@ def main() -> None:
         for arm, value in arms.items():
             times = f"{value['median']:.2f} ({value['least']:.2f} to {value['most']:.2f})"
             lines.append(f"| {name} | {arm} | {times} | {value['flops']:.2f} |")
-    machine = f"{platform.processor() or platform.machine()}, {THREADS} threads, torch {torch.__version__}"
+    machine = f"{platform.processor() or platform.machine()}, {THREADS} thread, torch {torch.__version__}"
     notes = f"{ROUNDS} interleaved rounds of {STEPS} steps of batch 128, the first step of each left out; {machine}"
     page = f"# Time of a step with selection\n\n`python -m benchmarks.overhead`: {notes}.\n\n" + "\n".join(lines) + "\n"
     (HERE / "overhead.md").write_text(page)
