@@ -158,11 +158,11 @@ HEADS = {
     "copies": "copies trained on",
     "twice": "trained on beside a copy of itself",
 }
-GLOSS = """Cells hold one value a seed; a row with fewer was not run with all of them. Times fewer: uniform's N steps (or their FLOPs) over
-those that reach uniform's final accuracy; `>` and `<` say that the shortest run already did, or the longest did not. Pays after: how many
-runs share a reference until it has paid for itself. At equal FLOPs: accuracy of the longest run, and of uniform sampling that spends as
-much, the reference included (interpolated between uniform's runs on the logarithm of FLOPs; `<` where that is less than its shortest run,
-`>` where it is more than its longest, so that uniform might still have gained)."""
+GLOSS = """Cells hold one value a seed; a row with fewer was not run with all of them. Times fewer: uniform's N steps (or their
+FLOPs) over those that reach uniform's final accuracy; `>` and `<` say that the shortest run already did, or the longest did not.
+Pays after: how many runs share a reference until it has paid for itself. At equal FLOPs: accuracy of the longest run, and of
+uniform sampling that spends as much, the reference included (interpolated between uniform's runs on the logarithm of FLOPs; `<`
+where that is less than its shortest run, `>` where it is more than its longest, so that uniform might still have gained)."""
 
 
 class Bench:
