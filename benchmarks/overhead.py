@@ -109,7 +109,8 @@ def main() -> None:
             lines.append(f"| {name} | {arm} | {times} | {value['flops']:.2f} |")
     machine = f"{platform.processor() or platform.machine()}, {THREADS} thread, torch {torch.__version__}"
     notes = f"{ROUNDS} interleaved rounds of {STEPS} steps of batch 128, the first step of each left out; {machine}"
-    page = f"# Time of a step with selection\n\n`python -m benchmarks.overhead`: {notes}.\n\n" + "\n".join(lines) + "\n"
+    command = " ".join(["python -m benchmarks.overhead", *(f'"{word}"' for word in sys.argv[1:])])
+    page = f"# Time of a step with selection\n\n`{command}`: {notes}.\n\n" + "\n".join(lines) + "\n"
     (HERE / "overhead.md").write_text(page)
     print(page)
 
