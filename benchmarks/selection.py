@@ -22,7 +22,6 @@ import math
 import platform
 import shutil
 import sys
-from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -146,7 +145,7 @@ SETTINGS = {
             "learnability 0.8": (learnability(ratio=0.8), (1 / 2,)),
             "jest 0.8": (jest(), (1 / 2,)),
         },
-        shares=("copies", "twice"),
+        shares=("copies",),
     ),
 }
 
@@ -156,7 +155,6 @@ HEADS = {
     "noise": "noise trained on",
     "permuted": "permuted pixels trained on",
     "copies": "copies trained on",
-    "twice": "trained on beside a copy of itself",
 }
 GLOSS = """Cells hold one value a seed; a row with fewer was not run with all of them. Times fewer: uniform's N steps (or their
 FLOPs) over those that reach uniform's final accuracy; `>` and `<` say that the shortest run already did, or the longest did not.
@@ -232,20 +230,11 @@ class Bench:
         return {**spent, "accuracy": self.accuracy(objective), **self._trained_on(state.column("index").numpy())}
 
     def _trained_on(self, indices: np.ndarray) -> dict[str, float]:
-        """Shares of what was trained on, for the report only: dirty, a copy, and with a copy in its own batch."""
-        keys = [self.keys[i] for i in indices]
-        kinds = [self.dirt.get(key) for key in keys]
-        size, twice = self.recipe.batch_size, 0
-        origins = [key.removesuffix("-copy").removesuffix("-near") for key in keys]
-        for start in range(0, len(origins), size):
-            times = Counter(origins[start : start + size])
-            twice += sum(count for count in times.values() if count > 1)
-        return {
-            "dirt": round(sum(kind is not None for kind in kinds) / len(kinds), 4),
-            **{kind: round(kinds.count(kind) / len(kinds), 4) for kind in ("noise", "permuted")},
-            "copies": round(sum(kind in ("exact_duplicate", "near_duplicate") for kind in kinds) / len(kinds), 4),
-            "twice": round(twice / len(kinds), 4),
-        }
+        """Shares of what was trained on, for the report only."""
+        kinds = [self.dirt.get(self.keys[i]) for i in indices]
+        shares = {kind: kinds.count(kind) / len(kinds) for kind in ("noise", "permuted")}
+        shares["copies"] = (kinds.count("exact_duplicate") + kinds.count("near_duplicate")) / len(kinds)
+        return {name: round(share, 4) for name, share in {"dirt": 1 - kinds.count(None) / len(kinds), **shares}.items()}
 
 
 def measure(name: str, seed: int, kept: dict[str, Any]) -> dict[str, Any]:

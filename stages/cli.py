@@ -1,6 +1,7 @@
 """The `winnow` command: thin, and quick to start, because each command imports what it needs."""
 
 import sys
+from pathlib import Path
 
 import click
 
@@ -19,6 +20,13 @@ class OneLine(click.Group):
         except (ValueError, OSError) as error:
             click.echo(" ".join(str(error).split()), err=True)
             sys.exit(1)
+
+
+def _version(name: str) -> Path:
+    """The folder of a dataset version, given as such or as a name below data/versions."""
+    from stages.params import ROOT
+
+    return Path(name) if Path(name).is_dir() else ROOT / "data/versions" / name
 
 
 @click.group(cls=OneLine, context_settings={"help_option_names": ["-h", "--help"]})
@@ -56,8 +64,6 @@ def show() -> None:
 @click.argument("second", metavar="B")
 def trace(first: str, second: str) -> None:
     """Tell how two arms' policies differ, by what each trained on; A and B are names of arms or paths of trace.parquet."""
-    from pathlib import Path
-
     from stages.params import ROOT
     from stages.report import difference
 
@@ -73,13 +79,10 @@ def trace(first: str, second: str) -> None:
 @click.argument("second", metavar="B")
 def diff(first: str, second: str) -> None:
     """Tell how two dataset versions differ, and why; A and B are names below data/versions, or folders with uids.npy."""
-    from pathlib import Path
-
     from stages.params import ROOT
     from stages.report import versions
 
-    a, b = (Path(name) if Path(name).is_dir() else ROOT / "data/versions" / name for name in (first, second))
-    for line in versions.compare(a, b, ROOT / "data/pool"):
+    for line in versions.compare(_version(first), _version(second), ROOT / "data/pool"):
         click.echo(line)
 
 
@@ -89,13 +92,11 @@ def diff(first: str, second: str) -> None:
 @click.option("--format", "kind", type=click.Choice(["folder", "webdataset", "hf"]), default="webdataset", show_default=True)
 def export(version: str, out: str, kind: str) -> None:
     """Write a dataset VERSION as files of its own into the new folder OUT; VERSION is a name below data/versions, or a folder."""
-    from pathlib import Path
-
     from stages import export as exporter
     from stages.data.pool import Pool
     from stages.params import ROOT
 
-    folder = Path(version) if Path(version).is_dir() else ROOT / "data/versions" / version
+    folder = _version(version)
     count = exporter.export(folder, Pool.open(ROOT / "data/pool"), Path(out), kind)
     click.echo(f"{count} images of {folder.name} written to {out}")
 
