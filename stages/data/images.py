@@ -1,12 +1,13 @@
 """What an image must be to enter the pool, and the one place where image bytes are judged, converted and decoded.
 
 The rule. The format is read from the bytes, never from a file name. A jpg, png or webp that Pillow opens as 8-bit
-grey or RGB is stored byte for byte. Anything else in `FORMATS` is converted, stored as png, and `converted` says how,
-joined by "+":
+grey or RGB is stored byte for byte. Anything else in `FORMATS` is converted, stored as png (but for `tail`), and `converted`
+says how, joined by "+":
 
     bmp, gif, tiff, ...  another file format            first_frame   animated: all but the first frame is left out
     16bit                the high byte of every value   cmyk, palette, ycbcr, 1bit   to RGB (1bit: to grey)
     transparency         composited on white            orientation   the EXIF orientation is applied to the pixels
+    tail                 what followed the picture in its file is cut off (an archive, a page: stages/data/tail.py); its own bytes stay
 
 32-bit integer and float images have no stated range and are refused. So is an image of more than `max_pixels`, by its
 header and before a pixel is decoded. The second picture of an MPO (a stereo or preview pair in a jpg) is ignored, as
@@ -22,7 +23,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from stages.data import uids
+from stages.data import tail, uids
 
 # Pillow's own limit warns at 89 million pixels and raises at twice that; `max_pixels` decides here, before decoding.
 Image.MAX_IMAGE_PIXELS = None
@@ -36,6 +37,7 @@ ORIENTATION = 0x0112
 EXIF = {"exif", "xmp", "Raw profile type exif", "XML:com.adobe.xmp"}
 HASH_BITS = 256  # of the perceptual hash; stages/filters/near_duplicate.py says why 64 are too few
 SHARP_SIDE = 256
+STRIP = 256  # rows composited at once
 LEVELS = np.arange(256, dtype=np.float64)
 
 
@@ -102,7 +104,9 @@ def measure(data: bytes, max_pixels: int) -> Measured:
     """
     stored, image = _standardise(data, max_pixels)
     try:
-        measured = statistics(image)
+        grey = image if image.mode == "L" else image.convert("L")
+        del image  # 400 MB of a hundred megapixels: what follows copies the grey levels again
+        measured = statistics(grey)
     except MemoryError:
         raise UnusableImage("too_many_pixels") from None
     return Measured(stored, uids.of(stored.data), measured)
@@ -110,7 +114,29 @@ def measure(data: bytes, max_pixels: int) -> Measured:
 
 def decode(data: bytes) -> Image.Image:
     """The RGB image in bytes that `standardise` gave; OSError for bytes that are no image."""
-    return Image.open(io.BytesIO(data), formats=FORMATS).convert("RGB")
+    image = Image.open(io.BytesIO(data), formats=FORMATS)
+    image.load()
+    return image if image.mode == "RGB" else image.convert("RGB")  # convert() would copy
+
+
+def decode_scaled(data: bytes, least: int) -> np.ndarray:
+    """The same as uint8 (height, width, 3), but a jpg at so many eighths of its sides, rounded up to whole pixels, that both are
+    still `least` or more: the fewest.
+
+    libjpeg-turbo then makes M x M pixels, not 8 x 8, from the low frequencies of each block. That is a sharp filter for each block,
+    neither bicubic nor box, so the pixels differ from those of a full decode that is resized: on photographs by 2 grey levels on
+    average, at the sharpest edges by 50. A jpg that no number of eighths fits is decoded whole, to the pixels of `decode`, as png
+    and webp always are.
+    """
+    if data.startswith(MAGIC[0]):
+        import simplejpeg  # here, because only loaders need it
+
+        try:
+            pixels: np.ndarray = simplejpeg.decode_jpeg(data, "RGB", min_height=least, min_width=least, strict=False)
+            return pixels
+        except ValueError:  # a rare kind of jpg that Pillow may know
+            pass
+    return np.array(decode(data))
 
 
 def to_png(image: Image.Image) -> bytes:
@@ -154,7 +180,8 @@ def _standardise(data: bytes, max_pixels: int) -> tuple[StoredImage, Image.Image
         image = _converted(image, converted)
         kept = KEPT.get(image.format or "")
         if kept and not converted:
-            return StoredImage(data, kept, *image.size), image
+            whole = data if image.format == "MPO" else tail.cut(data, kept)
+            return StoredImage(whole, kept, *image.size, None if whole is data else "tail"), image
         return StoredImage(to_png(image), "png", *image.size, "+".join(converted)), image
     except UnusableImage:
         raise
@@ -211,6 +238,15 @@ def _orientation(image: Image.Image) -> int:
     return value if value in range(1, 9) else 1
 
 
+def _on_white(image: Image.Image) -> Image.Image:
+    """A strip at a time: whole copies of a large image would be four times its memory."""
+    result = Image.new("RGB", image.size)
+    for top in range(0, image.height, STRIP):
+        strip = image.crop((0, top, image.width, min(top + STRIP, image.height))).convert("RGBA")
+        result.paste(Image.alpha_composite(Image.new("RGBA", strip.size, "white"), strip).convert("RGB"), (0, top))
+    return result
+
+
 def _converted(image: Image.Image, kinds: list[str]) -> Image.Image:
     """8-bit grey or RGB, upright; the same object where nothing differs."""
     if "orientation" in kinds:
@@ -219,8 +255,7 @@ def _converted(image: Image.Image, kinds: list[str]) -> Image.Image:
         high = np.asarray(image).astype(np.uint16) >> 8
         image = Image.fromarray(high.astype(np.uint8))
     if "transparency" in kinds:
-        image = image.convert("RGBA")
-        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
+        image = _on_white(image)
     if image.mode in ("L", "RGB"):
         return image
     if image.mode not in MODES:

@@ -6,12 +6,13 @@ has no label. Every file is yielded, whatever it is called: what is no image is 
 Captions: "a photo of CLASS". Without train/test folders, about 10 % of the files, chosen by a hash of the key, are
 the test split: the same on every machine, and unchanged for the others when files are added. Keys are paths relative
 to PATH. The order is fixed: the first file of each class by name, then the second of each, ..., so that a limit keeps
-classes even.
+classes even. All that is held of a file is its name: a tree like ImageNet-21k's, 14 million files, takes about 0.5 GB.
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 from stages.data import uids
@@ -42,6 +43,11 @@ def captions(config: Dataset) -> list[str]:
     return [_caption(name) for name in classes(config)]
 
 
+def count(config: Dataset) -> int:
+    """How many files there are."""
+    return sum(1 for _ in _files(_root(config)))
+
+
 def read(config: Dataset) -> Iterator[Example]:
     """Yield every file below `dataset.path`; one that cannot be opened comes as `Lost`.
 
@@ -50,9 +56,10 @@ def read(config: Dataset) -> Iterator[Example]:
     """
     names = {name: label for label, name in enumerate(classes(config))}
     files = _files(_root(config))
-    if not files:
+    first = next(files, None)
+    if first is None:
         raise ParamsError(f"dataset.path: {config.path!r} holds no file; give a folder of class folders")
-    for file in files:
+    for file in chain([first], files):
         label = None if file.group is None else names[file.group]
         caption = None if file.group is None else _caption(file.group)
         try:
@@ -82,22 +89,33 @@ def _tops(root: Path) -> list[tuple[Path, str | None]]:
     return [(folder, SPLITS[folder.name]) for folder in given]
 
 
-def _files(root: Path) -> list[_File]:
+def _files(root: Path) -> Iterator[_File]:
     """All files; the n-th of each class of each split before any (n + 1)-th."""
-    found = [(number, _file(root, path, split, group)) for split, group, paths in _groups(root) for number, path in enumerate(paths)]
-    return [file for _, file in sorted(found, key=lambda item: (item[0], item[1].key))]
+    groups = [_named(root, *group) for group in _groups(root)]
+    while groups:
+        turn = [(file, group) for group in groups if (file := next(group, None)) is not None]
+        groups = [group for _, group in turn]
+        yield from sorted((file for file, _ in turn), key=lambda file: file.key)
 
 
-def _groups(root: Path) -> Iterator[tuple[str | None, str | None, list[Path]]]:
-    """(split, class, files): the files of one class folder, or those beside the class folders."""
+def _groups(root: Path) -> Iterator[tuple[str | None, str | None, Path, bytes]]:
+    """(split, class, folder, names): the files of one class folder, or those beside the class folders."""
     tops = _tops(root)
     if tops[0][0] != root:
-        yield None, None, _loose(root)
+        yield None, None, root, _loose(root)
     for top, split in tops:
-        yield split, None, _loose(top)
+        yield split, None, top, _loose(top)
         for folder in _entries(top):
             if folder.is_dir():
-                yield split, _text(folder.name), _walk(folder)
+                yield split, _text(folder.name), folder, _walk(folder)
+
+
+def _named(root: Path, split: str | None, group: str | None, folder: Path, names: bytes) -> Iterator[_File]:
+    start = 0
+    while start < len(names):
+        end = names.find(b"\0", start)
+        yield _file(root, folder / os.fsdecode(names[start:end]), split, group)
+        start = end + 1
 
 
 def _file(root: Path, path: Path, split: str | None, group: str | None) -> _File:
@@ -110,11 +128,11 @@ def _entries(folder: Path) -> list[Path]:
     return sorted(folder.iterdir())
 
 
-def _loose(folder: Path) -> list[Path]:
-    return [entry for entry in _entries(folder) if not entry.is_dir()]
+def _loose(folder: Path) -> bytes:
+    return _joined(os.fsencode(entry.name) for entry in _entries(folder) if not entry.is_dir())
 
 
-def _walk(folder: Path) -> list[Path]:
+def _walk(folder: Path) -> bytes:
     """Every file below a folder, sorted; links to folders are followed, each folder once."""
     found, seen = [], set()
     for place, folders, names in os.walk(folder, followlinks=True):
@@ -123,8 +141,14 @@ def _walk(folder: Path) -> list[Path]:
             folders.clear()
             continue
         seen.add(real)
-        found += [Path(place, name) for name in names]
-    return sorted(found)
+        inner = os.path.relpath(place, folder)
+        found += [os.fsencode(name if inner == "." else f"{inner}/{name}") for name in names]
+    return _joined(sorted(found, key=lambda name: name.split(b"/")))
+
+
+def _joined(names: Iterable[bytes]) -> bytes:
+    """Each name and a zero byte: a fifth of what a list of them takes."""
+    return b"".join(name + b"\0" for name in names)
 
 
 def _caption(name: str) -> str:

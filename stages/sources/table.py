@@ -43,7 +43,12 @@ class Config:
 def classes(config: Dataset) -> list[str]:
     """The distinct labels: sorted as text, or the numbers up to the highest."""
     options, table = _open(config)
-    return [str(name) for name in _labels(table, options)] if options.label else []
+    return [str(name) for name in _labels(table, options, str(config.path))] if options.label else []
+
+
+def count(config: Dataset) -> int:
+    """How many rows there are."""
+    return int(_open(config)[1].count_rows())
 
 
 def read(config: Dataset) -> Iterator[Example]:
@@ -55,13 +60,20 @@ def read(config: Dataset) -> Iterator[Example]:
     options, table = _open(config)
     path = Path(str(config.path)).expanduser()
     root = path.parent / (options.root or "")
-    place = {name: label for label, name in enumerate(_labels(table, options))} if options.label else {}
+    place = {name: label for label, name in enumerate(_labels(table, options, str(config.path)))} if options.label else {}
     columns = [name for name in (options.image, options.label, options.caption, options.split) if name]
     number = 0
-    for batch in table.to_batches(columns=columns, batch_size=ROWS):
+    for batch in _batches(table, columns, str(config.path)):
         for row in batch.to_pylist():
             yield _example(root, number, row, options, place)
             number += 1
+
+
+def _batches(table: ds.Dataset, columns: list[str], path: str) -> Iterator[pa.RecordBatch]:
+    try:
+        yield from table.to_batches(columns=columns, batch_size=ROWS)
+    except (OSError, pa.ArrowException) as error:
+        raise ParamsError(f"dataset.path: {path!r} is damaged: {str(error).splitlines()[0]}") from None
 
 
 def _example(root: Path, number: int, row: dict[str, Any], options: Config, place: dict[Any, int]) -> Example:
@@ -100,9 +112,9 @@ def _open(config: Dataset) -> tuple[Config, ds.Dataset]:
     return options, table
 
 
-def _labels(table: ds.Dataset, options: Config) -> list[Any]:
+def _labels(table: ds.Dataset, options: Config, path: str) -> list[Any]:
     found: set[Any] = set()
-    for batch in table.to_batches(columns=[options.label]):
+    for batch in _batches(table, [str(options.label)], path):
         found.update(batch.column(0).unique().to_pylist())
     found.discard(None)
     if found and all(isinstance(value, int) and not isinstance(value, bool) and value >= 0 for value in found):

@@ -9,11 +9,16 @@ splits. Where they are null they are found by the class's signature:
     split     train, trainval or train-standard; and test or val
     neither   about 10 % are test by a hash of the key
 
-Pictures that are files are kept byte for byte where the class lets its loader be replaced, others are written as png.
-Keys are SPLIT-NUMBER, in the class's order. Captions: "a photo of CLASS".
+A test split without labels (Places365) gives way to val. A target must be a class, or VOCDetection's objects: then it is the largest
+that is not difficult, of equal ones the first. Sets with other targets (segmentation, flow, stereo, video) are refused in one line.
+
+Pictures that are files are kept byte for byte where the class says which they are, others are written as png. Keys are SPLIT-NUMBER,
+in the class's order; where it lists folders as the file system gives them (SUN397, INaturalist), in that of the files' names.
+Captions: "a photo of CLASS".
 """
 
 import inspect
+import operator
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +32,10 @@ from stages.sources._lost import Lost
 
 SPLITS = {"train": ("train", "trainval", "train-standard"), "test": ("test", "val")}
 TEST_FRACTION = 0.1
+VOC = (
+    "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow",
+    "diningtable", "dog", "horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train", "tvmonitor",
+)  # fmt: skip
 
 
 @dataclass
@@ -46,6 +55,11 @@ def captions(config: Dataset) -> list[str]:
     return [_caption(name) for name in classes(config)]
 
 
+def count(config: Dataset) -> int:
+    """How many examples there are."""
+    return sum(map(len, _open(config).values()))
+
+
 def read(config: Dataset) -> Iterator[Example]:
     """Yield every example of both splits.
 
@@ -55,15 +69,71 @@ def read(config: Dataset) -> Iterator[Example]:
     sets = _open(config)
     names = _names(sets)
     for split, data in sets.items():
-        for number in range(len(data)):
+        files = _files(data)
+        for number, place in enumerate(_order(data)):
             key = f"{split}-{number:08d}"
-            place = "test" if len(sets) == 1 and uids.fraction("split", key) < TEST_FRACTION else split
+            part = "test" if len(sets) == 1 and uids.fraction("split", key) < TEST_FRACTION else split
             try:
-                image, label = data[number]
+                image, target = data[place]
+                image = _bytes(files[place]) if files else _encoded(image)
+                label = _label(target, names, type(data).__name__)
+            except ParamsError:
+                raise
             except Exception as error:  # whatever the class's decoder raises, it is this one picture that is lost
-                yield Lost(key, b"", place, reason=f"unreadable_{type(error).__name__}")
+                yield Lost(key, b"", part, reason=f"unreadable_{type(error).__name__}")
                 continue
-            yield Example(key, image if isinstance(image, bytes) else to_png(image), place, int(label), _caption(names[int(label)]))
+            if label is not None and not 0 <= label < len(names):
+                yield Lost(key, b"", part, reason="label_out_of_range")
+            else:
+                yield Example(key, image, part, label, None if label is None else _caption(names[label]))
+
+
+def _label(target: Any, names: list[str], name: str) -> int | None:
+    """The class of a target; -1 where it is none of `names`."""
+    if target is None:
+        return None
+    if isinstance(target, dict) and "annotation" in target:
+        return _largest(target["annotation"].get("object", []), names)
+    try:
+        return operator.index(target)
+    except TypeError:
+        kind = type(target).__name__
+        raise ParamsError(f"dataset.options.name: {name} gives no classes but {kind} as targets; choose a classification set") from None
+
+
+def _largest(objects: list[dict[str, Any]], names: list[str]) -> int | None:
+    """The class of the largest box, difficult ones left out."""
+    best, label = 0.0, None
+    for found in objects:
+        box = {side: float(value) for side, value in found["bndbox"].items() if isinstance(value, str)}
+        area = (box["xmax"] - box["xmin"]) * (box["ymax"] - box["ymin"])
+        if found.get("difficult") != "1" and area > best:
+            best, label = area, names.index(found["name"]) if found["name"] in names else -1
+    return label
+
+
+def _files(data: Any) -> list[str | Path] | None:
+    """The pictures' files, where a class that takes no loader lists them."""
+    for name in ("images", "_images"):
+        found = getattr(data, name, None)
+        if isinstance(found, list) and len(found) == len(data) and all(isinstance(path, str | Path) for path in found):
+            return found
+    return None
+
+
+def _order(data: Any) -> list[int]:
+    names = getattr(data, "_image_files", None) or getattr(data, "index", None)
+    numbers = range(len(data))
+    if not isinstance(names, list) or len(names) != len(data) or isinstance(names[0], int):
+        return list(numbers)
+    return sorted(numbers, key=lambda number: str(names[number]) if isinstance(names[0], str | Path) else names[number])
+
+
+def _encoded(image: Any) -> bytes:
+    """A loader's bytes; the file of a picture just opened; else png."""
+    if isinstance(image, bytes):
+        return image
+    return _bytes(image.filename) if getattr(image, "filename", "") else to_png(image)
 
 
 def _open(config: Dataset) -> dict[str, Any]:
@@ -93,6 +163,8 @@ def _choices(split: str, wanted: list[str], name: str) -> list[dict[str, Any]]:
         return [{"train": split == "train"}]
     if "split" in wanted:
         return [{"split": value} for value in SPLITS[split]]
+    if "image_set" in wanted and "year" in wanted:
+        return [{"image_set": value} for value in SPLITS[split] if value != "train-standard"]
     if name == "INaturalist":
         return [{"version": "2021_train" if split == "train" else "2021_valid", "target_type": "full"}]
     return [{}] if split == "train" else []
@@ -102,7 +174,10 @@ def _first(kind: Any, root: str, choices: list[dict[str, Any]], fixed: dict[str,
     why: Exception | None = None
     for choice in choices:
         try:
-            return kind(root, **choice, **fixed)
+            data = kind(root, **choice, **fixed)
+            if len(choices) == 1 or set(getattr(data, "targets", [0])) != {None}:
+                return data
+            why = ValueError(f"{choice} has no labels")
         except ValueError as error:  # torchvision's word for a split that the class does not have
             why = error
         except Exception as error:
@@ -118,10 +193,14 @@ def _bytes(path: str | Path) -> bytes:
 
 def _names(sets: dict[str, Any]) -> list[str]:
     data = next(iter(sets.values()))
+    if hasattr(data, "parse_voc_xml"):
+        return list(VOC)
     names = getattr(data, "classes", None) or getattr(data, "categories", None) or getattr(data, "all_categories", None)
     if names:
         return [str(name[0] if isinstance(name, tuple) else name) for name in names]
-    return [str(n) for n in range(1 + max(int(label) for data in sets.values() for label in _labels(data)))]
+    kind = type(data).__name__
+    highest = max((_label(target, [], kind) for data in sets.values() for target in _labels(data)), key=lambda label: label or 0)
+    return [str(n) for n in range(1 + (-1 if highest is None else highest))]
 
 
 def _labels(data: Any) -> Any:

@@ -1,56 +1,81 @@
-"""Your own WebDataset shards, as img2dataset and DataComp write them: PATH/*.tar of KEY.jpg|png|webp|txt|cls|json.
+"""WebDataset shards, as img2dataset and DataComp write them: *.tar of KEY.jpg|png|webp|txt|cls|json, here or behind a URL.
 
-From: the folder (or one .tar) `dataset.path`; licence and checksum are its owner's (every stored image has its uid, a
-SHA-256). The order is fixed: shards sorted by name, examples as stored. Read as a stream, one example in memory. Keys
-are SHARD/KEY.
+From: `dataset.path`, a folder, a .tar, a{0..9}.tar, or a .txt that lists them, each a local path or a URL of http, s3, ...
+(stages/sources/_shards.py); licence and checksum are its owner's (every stored image has its uid, a SHA-256). Read as a stream,
+one example in memory, remote shards too. The order is fixed: shards as listed, examples as stored. Keys are SHARD/KEY.
 
-    caption   KEY.txt, or else `caption` in KEY.json
-    label     the integer in KEY.cls; classes are named by PATH/classes.json (a list), or else by their numbers
+    caption   KEY.txt, or else `caption` in KEY.json, or in the row
+    label     the integer in KEY.cls; classes are named by classes.json (a list), or else, of local shards, by their numbers
     split     `split` in KEY.json (train, or test, val, validation), or else about 10 % are test by a hash of the key
+    uid       `uid` in KEY.json, or in the row: DataComp's name for the image
+    row       that of KEY in SHARD.parquet, where img2dataset left one beside the tar
 
-A sample without an image is counted as dropped (no_image). Of a shard that ends early or is damaged, what can be read
-is yielded and the rest is one dropped example whose reason names the shard. A pool that ingest wrote can be read
-again as it is. Source of the conventions: WebDataset's README; img2dataset's README, "Output format".
+Dropped and counted, each with its reason; of two the first stays:
+
+    no_image, two_images, duplicate_member          what the sample holds
+    label_unreadable, label_out_of_range            KEY.cls
+    duplicate_key, uid_conflict                     a key, or another picture's uid, met before in the same shard
+    link_in_shard, not_a_file, sparse_member        a member that is no plain file
+    too_large_member                                an image above 320 MB, a text above 1 MB
+    missing_member, no_row, uid_differs             tar and parquet disagree
+    sha256_differs                                  only with `options.sha256`: img2dataset's is of the file before it resized it
+    damaged_shard_*, unreachable_shard_*,           what follows there, as one
+    unreadable_parquet_*
+
+Names are text, never paths: nothing is unpacked. A pool that ingest wrote can be read again as it is. Source of the
+conventions: WebDataset's README; img2dataset's README, "Output format".
 """
 
 import contextlib
+import functools
+import hashlib
 import json
-import tarfile
+import logging
+import os
 from collections.abc import Iterator
-from pathlib import Path
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from stages.data import uids
-from stages.params import Dataset, ParamsError
-from stages.sources import Example
+from stages.params import Dataset, ParamsError, plugin_config
+from stages.sources import Example, _shards
 from stages.sources._lost import Lost
+from stages.sources._remote import Unreachable, is_url
+from stages.sources._rows import Rows
+from stages.sources._samples import IMAGES, TEXT_BYTES, TEXTS, Sample, samples
+from stages.sources._tar import Damaged
 
-IMAGES = ("jpg", "jpeg", "png", "webp", "gif", "bmp", "tif", "tiff", "ppm", "avif", "img")
+log = logging.getLogger(__name__)
+
 SPLITS = {"train": "train", "test": "test", "val": "test", "validation": "test"}
 TEST_FRACTION = 0.1
-BLOCK = 512
 
 
-class _Damaged(Exception):
-    """A shard cannot be read any further."""
+@dataclass
+class Config:
+    """`storage` is handed to fsspec: {anon: true}, {endpoint_url: ...}, ..."""
+
+    sha256: bool = False
+    storage: dict[str, Any] = field(default_factory=dict)
 
 
 def classes(config: Dataset) -> list[str]:
-    """The names in PATH/classes.json; without it, the numbers up to the highest label in the shards.
+    """The names in classes.json; without it, the numbers up to the highest label in the shards, if they are local.
 
     Raises:
         ParamsError: when there are no shards, or classes.json is no list of names.
     """
-    shards = _shards(config)
-    path = Path(str(config.path)).expanduser() / "classes.json"
-    if not path.is_file():
-        return [str(n) for n in range(1 + max(map(_highest_label, shards)))]
+    found = shards(config)
+    place = _shards.classes_file(str(config.path), found)
+    if place is None:
+        return [str(n) for n in range(1 + max(_highest_label(shard) for shard in found))]
     try:
-        names = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError:
+        with _shards.opened(place, found[0].storage) as file:
+            names = json.loads(file.read(TEXT_BYTES * 10))
+    except (ValueError, OSError, Unreachable, RecursionError):
         names = None
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-        raise ParamsError(f"dataset.path: {path} is wrong; a JSON list of class names is wanted")
+        raise ParamsError(f"dataset.path: {place} is wrong; a JSON list of class names is wanted")
     return names
 
 
@@ -58,50 +83,142 @@ def read(config: Dataset) -> Iterator[Example]:
     """Yield every sample of every shard.
 
     Raises:
-        ParamsError: as `classes`.
+        ParamsError: as `classes`; and at the first label of remote shards without classes.json.
     """
     count = len(classes(config))
-    for shard in _shards(config):
+    for shard in shards(config):
+        yield from read_shard(config, shard, count)
+
+
+def shards(config: Dataset) -> list[_shards.Shard]:
+    """The shards of `dataset.path`, in order; raises ParamsError as `classes`."""
+    if not config.path:
+        raise ParamsError("dataset.path: null; the webdataset source needs a folder of .tar shards")
+    return _shards.shards(config.path, _options(config).storage)
+
+
+def read_shard(config: Dataset, shard: _shards.Shard, count: int, wanted: tuple[str, ...] = IMAGES + TEXTS) -> Iterator[Example]:
+    """Yield every sample of one shard; `count` is that of the classes. Images that are not `wanted` are left unread, and empty."""
+    name = _shards.text(shard.file)
+    with contextlib.ExitStack() as open_files:
+        reader = _Reader(shard, _options(config), count, open_files)
         try:
-            for key, parts in _samples(shard):
-                yield _example(f"{shard.stem}/{key}", parts, count)
-        except _Damaged:
-            yield Lost(shard.name, b"", reason=f"damaged_shard_{shard.name}")
+            file = open_files.enter_context(shard.open())
+            yield from map(reader.example, samples(file, wanted))
+            yield from reader.missing()
+        except Damaged:
+            yield Lost(name, b"", reason=f"damaged_shard_{name}")
+        except (Unreachable, OSError) as error:
+            log.warning("%s", error)  # dropped.parquet has the shard's name; why the server failed is told here only
+            yield Lost(name, b"", reason=f"unreachable_shard_{name}")
+        yield from reader.notes
 
 
-def _highest_label(shard: Path) -> int:
-    """-1 where there is none."""
+class _Reader:
+    """Turns one shard's samples into examples, and remembers of them what must not come twice: 64 bits of each key and uid."""
+
+    def __init__(self, shard: _shards.Shard, options: Config, count: int, open_files: contextlib.ExitStack) -> None:
+        self.shard, self.options, self.count = shard, options, count
+        self.keys: set[int] = set()
+        self.uids: dict[int, int] = {}
+        self.notes: list[Lost] = []
+        self.rows: Rows | None = None
+        beside = shard.beside(".parquet")
+        if beside is not None:
+            try:
+                self.rows = Rows(open_files.enter_context(beside.open()))
+                self.rows = self.rows if self.rows.keyed else None
+            except Exception:  # pyarrow raises anything from ArrowInvalid to MemoryError on a damaged file
+                self._without_rows()
+
+    def example(self, sample: Sample) -> Example:
+        """The example of a sample; `Lost` where something is wrong with it."""
+        row = self._row(sample.key)
+        facts = _facts(sample.parts)
+        found = _example(f"{self.shard.name}/{sample.key}", sample.parts, facts, row or {})
+        trouble = sample.trouble or self._trouble(sample, facts, row, found)
+        return found if trouble is None else Lost(found.key, b"", found.split, uid=found.uid, reason=trouble)
+
+    def missing(self) -> Iterator[Lost]:
+        """What the parquet says is there and the tar has not."""
+        try:
+            for row in self.rows.rest() if self.rows else ():
+                if row.get("status") == "success":
+                    example = _example(f"{self.shard.name}/{row['key']}", {}, {}, row)
+                    yield Lost(example.key, b"", example.split, uid=example.uid, reason="missing_member")
+        except Exception:
+            self._without_rows()
+
+    def _trouble(self, sample: Sample, facts: dict[str, Any], row: dict[str, Any] | None, found: Example) -> str | None:
+        key = _digest(found.key)
+        if key in self.keys:
+            return "duplicate_key"
+        self.keys.add(key)
+        if not set(IMAGES) & set(sample.parts):
+            return "no_image"
+        if self.rows and row is None:
+            return "no_row"
+        if facts.get("uid") and row and row.get("uid") and facts["uid"] != row["uid"]:
+            return "uid_differs"
+        claimed = (row or {}).get("sha256") or facts.get("sha256")
+        if self.options.sha256 and claimed and found.image and hashlib.sha256(found.image).hexdigest() != claimed:
+            return "sha256_differs"
+        return self._label_trouble(sample, found) or self._uid_trouble(found)
+
+    def _label_trouble(self, sample: Sample, found: Example) -> str | None:
+        if "cls" not in sample.parts:
+            return None
+        if is_url(self.shard.place) and not self.count:
+            raise ParamsError(f"dataset.path: {self.shard.place} has labels; put classes.json, a list of their names, beside it")
+        return "label_unreadable" if found.label is None else "label_out_of_range" if found.label >= self.count else None
+
+    def _uid_trouble(self, found: Example) -> str | None:
+        if found.uid is None or not found.image:
+            return None
+        image = _digest(found.image)
+        return "uid_conflict" if self.uids.setdefault(_digest(found.uid), image) != image else None
+
+    def _row(self, key: str) -> dict[str, Any] | None:
+        try:
+            return self.rows.take(key) if self.rows else None
+        except Exception:
+            self._without_rows()
+            return None
+
+    def _without_rows(self) -> None:
+        self.rows = None
+        name = self.shard.name + ".parquet"
+        self.notes.append(Lost(name, b"", reason=f"unreadable_parquet_{name}"))
+
+
+def _highest_label(shard: _shards.Shard) -> int:
+    """-1 where there is none, or the shard is far away."""
+    if is_url(shard.place):
+        return -1
+    with contextlib.suppress(OSError):
+        state = os.stat(shard.place)
+        return _highest_in(shard.place, (state.st_size, state.st_mtime_ns))
+    return -1
+
+
+@functools.cache  # ingest asks for the classes, and reading does: every header is read once for them, not twice
+def _highest_in(place: str, state: tuple[int, int]) -> int:
     highest = -1
-    with contextlib.suppress(_Damaged):
-        for _, parts in _samples(shard, only=("cls",)):
-            label = _label(parts)
+    with contextlib.suppress(Damaged, OSError), open(place, "rb") as file:
+        for sample in samples(file, wanted=("cls",)):
+            label = _label(sample.parts)
             highest = max(highest, -1 if label is None else label)
     return highest
 
 
-def _shards(config: Dataset) -> list[Path]:
-    if not config.path:
-        raise ParamsError("dataset.path: null; the webdataset source needs a folder of .tar shards")
-    root = Path(config.path).expanduser()
-    shards = [root] if root.is_file() else sorted(root.glob("*.tar")) or sorted(root.glob("shards/*.tar"))
-    if not shards:
-        raise ParamsError(f"dataset.path: {config.path!r} holds no .tar shard; give a folder of them")
-    return shards
-
-
-def _example(key: str, parts: dict[str, bytes], count: int) -> Example:
-    facts = _facts(parts)
+def _example(key: str, parts: dict[str, bytes], facts: dict[str, Any], row: dict[str, Any]) -> Example:
     given = SPLITS.get(str(facts.get("split")))
     split = given or ("test" if uids.fraction("split", key) < TEST_FRACTION else "train")
-    image = next((parts[ext] for ext in IMAGES if ext in parts), None)
-    label = _label(parts)
-    if image is None:
-        return Lost(key, b"", split, reason="no_image")
-    if label is None and "cls" in parts:
-        return Lost(key, b"", split, reason="label_unreadable")
-    if label is not None and label >= count:
-        return Lost(key, b"", split, reason="label_out_of_range")
-    return Example(key, image, split, label, _caption(parts, facts))
+    image = next((parts[ext] for ext in IMAGES if ext in parts), b"")
+    texts = (parts.get("txt", b"").decode("utf-8", "replace"), facts.get("caption"), row.get("caption"))
+    caption = next((clean for text in texts if (clean := _clean(text))), None)
+    uid = next((clean for text in (facts.get("uid"), row.get("uid")) if (clean := _clean(text))), None)
+    return replace(Example(key, image, split, _label(parts), caption), uid=uid)
 
 
 def _facts(parts: dict[str, bytes]) -> dict[str, Any]:
@@ -117,52 +234,16 @@ def _label(parts: dict[str, bytes]) -> int | None:
     return int(text) if text.isdigit() and len(text) < 10 else None
 
 
-def _caption(parts: dict[str, bytes], facts: dict[str, Any]) -> str | None:
-    caption = parts["txt"].decode("utf-8", "replace") if "txt" in parts else facts.get("caption")
-    return _text(caption).strip() or None if isinstance(caption, str) else None
+def _clean(text: Any) -> str:
+    """Text that every table can hold; json may hold half of a surrogate pair."""
+    return text.encode("utf-8", "replace").decode("utf-8").strip() if isinstance(text, str) else ""
 
 
-def _samples(shard: Path, only: tuple[str, ...] | None = None) -> Iterator[tuple[str, dict[str, bytes]]]:
-    """Group neighbouring members of one base name: (KEY, {extension: bytes}); `only` leaves other members unread.
-
-    Raises:
-        _Damaged: after everything that could be read.
-    """
-    key: str | None = None
-    parts: dict[str, bytes] = {}
-    try:
-        for name, ext, data in _members(shard, only):
-            if name != key and key is not None:
-                yield key, parts
-                parts = {}
-            key = name
-            parts.setdefault(ext, data)
-    except _Damaged:
-        if key is not None and set(IMAGES) & set(parts):
-            yield key, parts
-        raise
-    if key is not None:
-        yield key, parts
+def _digest(data: bytes | str) -> int:
+    data = data if isinstance(data, bytes) else data.encode()
+    return int.from_bytes(hashlib.blake2b(data, digest_size=8).digest(), "big")
 
 
-def _members(shard: Path, only: tuple[str, ...] | None) -> Iterator[tuple[str, str, bytes]]:
-    with open(shard, "rb") as file:
-        try:
-            tar = tarfile.TarFile(fileobj=file)
-            while (member := tar.next()) is not None:
-                tar.members = []  # type: ignore[attr-defined]  # or all headers of a shard would stay in memory
-                folder, _, base = member.name.removeprefix("./").rpartition("/")
-                stem, _, ext = base.partition(".")
-                if member.isfile() and (only is None or ext.lower() in only):
-                    data = tar.extractfile(member).read()  # type: ignore[union-attr]
-                    yield _text(f"{folder}/{stem}" if folder else stem), ext.lower(), data
-            file.seek(tar.offset)
-            ended = file.read(BLOCK) == bytes(BLOCK)
-        except Exception as error:  # a damaged header makes tarfile raise anything from ReadError to OverflowError
-            raise _Damaged from error
-        if not ended:  # tarfile takes a cut or damaged header for the end; a whole archive ends with a block of zeros
-            raise _Damaged
-
-
-def _text(name: str) -> str:
-    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+def _options(config: Dataset) -> Config:
+    options: Config = plugin_config(Config, "dataset.options", config.options)
+    return options

@@ -2,6 +2,7 @@ import contextlib
 import hashlib
 import io
 import struct
+import zipfile
 import zlib
 
 import imagehash
@@ -187,3 +188,16 @@ def test_measure_is_standardise_with_statistics_and_uid():
 
 def test_decode_gives_rgb():
     assert decode(encoded(photo("L"), "PNG")).mode == "RGB"
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
+def test_a_picture_that_is_also_an_archive_is_stored_as_a_picture_alone(kind):
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w") as file:
+        file.writestr("page.html", "<script>")
+    picture = encoded(NOISE, kind)
+    both = picture + archive.getvalue()
+    assert zipfile.is_zipfile(io.BytesIO(both))
+    stored = standardise(both, 10_000)
+    assert (stored.data, stored.converted) == (picture, "tail")
+    assert measure(both, 10_000).uid == measure(picture, 10_000).uid

@@ -75,6 +75,155 @@ def test_a_set_of_arrays_becomes_png(tmp_path, monkeypatch):
     assert (train.label, test.label, test.split) == (3, 0, "test")
 
 
+def facts(given):
+    return [(e.key, e.image, e.split, e.label) for e in source.read(given)]
+
+
+def lines(path, *text):
+    put(path, "".join(f"{line}\n" for line in text).encode())
+
+
+def sun397(root):
+    """As SUN397.tar.gz unpacks: ClassName.txt and a folder for each letter."""
+    lines(root / "SUN397/ClassName.txt", "/a/abbey", "/b/bar/indoor")
+    for name, value in (("b/bar/indoor/sun_b", 3), ("a/abbey/sun_z", 2), ("a/abbey/sun_a", 1)):
+        put(root / f"SUN397/{name}.jpg", jpeg(value))
+    return {}, ["abbey", "bar/indoor"], {(jpeg(1), 0), (jpeg(2), 0), (jpeg(3), 1)}
+
+
+def cars(root):
+    """As the devkit lays it out: .mat files whose classes count from 1."""
+    from scipy.io import savemat
+
+    home = root / "stanford_cars"
+    (home / "devkit").mkdir(parents=True)
+    savemat(home / "devkit/cars_meta.mat", {"class_names": np.array(["Audi", "BMW"], object)})
+    for split, place in (("train", home / "devkit/cars_train_annos.mat"), ("test", home / "cars_test_annos_withlabels.mat")):
+        rows = np.array([("1.jpg", 1), ("2.jpg", 2)], [("fname", object), ("class", np.uint8)])
+        savemat(place, {"annotations": rows})
+        for number in (1, 2):
+            put(home / f"cars_{split}/{number}.jpg", jpeg(number + 10 * (split == "test")))
+    return {}, ["Audi", "BMW"], {(jpeg(1), 0), (jpeg(2), 1), (jpeg(11), 0), (jpeg(12), 1)}
+
+
+def dtd(root):
+    home = root / "dtd/dtd"
+    for split, value in (("train", 1), ("test", 2)):
+        lines(home / f"labels/{split}1.txt", f"banded/{value}.jpg", f"woven/{value}.jpg")
+        for number, name in enumerate(("banded", "woven")):
+            put(home / f"images/{name}/{value}.jpg", jpeg(value + 10 * number))
+    return {}, ["banded", "woven"], {(jpeg(1), 0), (jpeg(11), 1), (jpeg(2), 0), (jpeg(12), 1)}
+
+
+def pets(root):
+    home = root / "oxford-iiit-pet"
+    for split, value in (("trainval", 1), ("test", 2)):
+        lines(home / f"annotations/{split}.txt", f"Abyssinian_{value} 1 1 1", f"great_dane_{value} 2 2 1")
+        put(home / f"images/Abyssinian_{value}.jpg", jpeg(value))
+        put(home / f"images/great_dane_{value}.jpg", jpeg(value + 10))
+    return {}, ["Abyssinian", "Great Dane"], {(jpeg(1), 0), (jpeg(11), 1), (jpeg(2), 0), (jpeg(12), 1)}
+
+
+def caltech(root):
+    home = root / "caltech101/101_ObjectCategories"
+    (home / "BACKGROUND_Google").mkdir(parents=True)
+    for number, name in enumerate(("Faces", "camera")):
+        put(home / name / "image_0001.jpg", jpeg(number))
+    return {}, ["Faces", "camera"], {(jpeg(0), 0), (jpeg(1), 1)}
+
+
+def aircraft(root):
+    home = root / "fgvc-aircraft-2013b/data"
+    lines(home / "variants.txt", "707-320", "A330-200")
+    for split, value in (("train", 1), ("test", 2)):
+        lines(home / f"images_variant_{split}.txt", f"{value} A330-200")
+        put(home / f"images/{value}.jpg", jpeg(value))
+    return {}, ["707-320", "A330-200"], {(jpeg(1), 1), (jpeg(2), 1)}
+
+
+def inaturalist(root):
+    kinds = ["00000_Animalia_Chordata_Aves_Passeriformes_Corvidae_Corvus_corax", "00001_Plantae_b_c_d_e_f_g"]
+    for year, value in (("2021_train", 1), ("2021_valid", 2)):
+        for number, name in enumerate(kinds):
+            put(root / year / name / f"{value}.jpg", jpeg(value + 10 * number))
+    return {}, kinds, {(jpeg(1), 0), (jpeg(11), 1), (jpeg(2), 0), (jpeg(12), 1)}
+
+
+@pytest.mark.parametrize(
+    ("name", "lay_out"),
+    [
+        ("SUN397", sun397), ("StanfordCars", cars), ("DTD", dtd), ("OxfordIIITPet", pets), ("Caltech101", caltech),
+        ("FGVCAircraft", aircraft), ("INaturalist", inaturalist),
+    ],
+)  # fmt: skip
+def test_sets_in_their_own_layout_keep_bytes_and_labels(tmp_path, name, lay_out):
+    """The layouts are those that torchvision's classes read; names and numbers are made up."""
+    options, classes, expected = lay_out(tmp_path)
+    given = config(tmp_path, name=name, **options)
+    assert source.classes(given) == classes
+    found = facts(given)
+    assert {(image, label) for _, image, _, label in found} == expected
+    assert len({key for key, *_ in found}) == len(found) == len(expected)
+
+
+def test_the_order_does_not_depend_on_the_file_system(tmp_path, monkeypatch):
+    sun397(tmp_path)
+    given = config(tmp_path, name="SUN397")
+    forwards = facts(given)
+    rglob = type(tmp_path).rglob
+    monkeypatch.setattr(type(tmp_path), "rglob", lambda self, pattern: reversed(list(rglob(self, pattern))))
+    assert facts(given) == forwards
+    assert [image for _, image, *_ in forwards] == [jpeg(1), jpeg(2), jpeg(3)]
+
+
+def test_voc_takes_the_largest_object_that_is_not_difficult(tmp_path):
+    home = tmp_path / "VOCdevkit/VOC2012"
+    boxes = {"a": [("dog", 10, 0), ("cat", 20, 0), ("person", 90, 1)], "b": [("zebra", 5, 0)], "c": [("person", 9, 1)]}
+    for name, objects in boxes.items():
+        found = "".join(
+            f"<object><name>{kind}</name><difficult>{hard}</difficult>"
+            f"<bndbox><xmin>1</xmin><ymin>1</ymin><xmax>{side}</xmax><ymax>{side}</ymax></bndbox></object>"
+            for kind, side, hard in objects
+        )
+        put(home / f"Annotations/{name}.xml", f"<annotation>{found}</annotation>".encode())
+        put(home / f"JPEGImages/{name}.jpg", jpeg(ord(name)))
+    lines(home / "ImageSets/Main/train.txt", "a", "b")
+    lines(home / "ImageSets/Main/val.txt", "c")
+    given = config(tmp_path, name="VOCDetection")
+    assert source.classes(given)[7:12] == ["cat", "chair", "cow", "diningtable", "dog"]
+    cat, zebra, none = source.read(given)
+    assert (cat.image, cat.label, cat.caption) == (jpeg(ord("a")), 7, "a photo of cat")
+    assert zebra.reason == "label_out_of_range"
+    assert (none.split, none.label, none.caption) == ("test", None, None)
+
+
+def test_places_takes_val_because_its_test_has_no_labels(tmp_path, monkeypatch):
+    """Its lists' checksums are pinned, so the check is left out here."""
+    monkeypatch.setattr(datasets.Places365, "_check_integrity", lambda self, file, md5, download: True)
+    lines(tmp_path / "categories_places365.txt", "/a/abbey 0", "/b/bar 1")
+    lines(tmp_path / "places365_train_standard.txt", "/a/abbey/1.jpg 0", "/b/bar/2.jpg 1")
+    lines(tmp_path / "places365_val.txt", "3.jpg 1")
+    lines(tmp_path / "places365_test.txt", "4.jpg", "5.jpg")
+    for name, value in (("data_256_standard/a/abbey/1", 1), ("data_256_standard/b/bar/2", 2), ("val_256/3", 3)):
+        put(tmp_path / f"{name}.jpg", jpeg(value))
+    given = config(tmp_path, name="Places365", train={"split": "train-standard", "small": True}, test={"split": "val", "small": True})
+    assert [row[1:] for row in facts(given)] == [(jpeg(1), "train", 0), (jpeg(2), "train", 1), (jpeg(3), "test", 1)]
+    large = facts(config(tmp_path, name="Places365"))  # those are not here, but val it is
+    assert [key for key, *_ in large] == ["train-00000000", "train-00000001", "test-00000000"]
+
+
+def test_a_set_without_classes_is_refused_in_one_line(tmp_path):
+    home = tmp_path / "VOCdevkit/VOC2012"
+    lines(home / "ImageSets/Segmentation/train.txt", "a")
+    lines(home / "ImageSets/Segmentation/val.txt", "a")
+    put(home / "JPEGImages/a.jpg", jpeg(1))
+    buffer = io.BytesIO()
+    Image.new("L", (8, 8)).save(buffer, "PNG")
+    put(home / "SegmentationClass/a.png", buffer.getvalue())
+    with pytest.raises(ParamsError, match="VOCSegmentation gives no classes but str as targets; choose a classification set"):
+        list(source.read(config(tmp_path, name="VOCSegmentation")))
+
+
 @pytest.mark.parametrize(
     ("options", "says"),
     [
