@@ -1,10 +1,10 @@
-"""What a person sees: `stage k of n`, the time left, and bars on long work; quiet where the output is not a terminal."""
+"""What a person sees: `stage k of n`, the time left, and bars on long work; where the output is no terminal, a line now and then."""
 
 import json
 import os
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -14,19 +14,51 @@ import yaml
 from stages.params import ROOT, Params
 
 TIMINGS = ROOT / ".winnow" / "seconds.json"
+LINE_SECONDS = 30.0
 
 
-def track(items: Iterable[Any], total: int | None = None, description: str = "") -> Iterator[Any]:
-    """Iterate with rich's bar on a terminal; without one, only iterate."""
+def track(
+    items: Iterable[Any],
+    total: int | None = None,
+    description: str = "",
+    done: int = 0,
+    told: Callable[[], str] | None = None,
+) -> Iterator[Any]:
+    """Iterate with rich's bar on a terminal; without one, with a line of text every `LINE_SECONDS`.
+
+    `total` counts all items, if known; the first `done` of them were dealt with by an earlier run. `told` says in words what was
+    reached; without it the items are counted.
+    """
     if not sys.stderr.isatty():
-        yield from items
+        yield from _lines(items, total, description, done, told)
         return
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
+    words = [TextColumn("{task.fields[told]}")] if told else []
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), *words, TimeElapsedColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        yield from bar.track(items, total=total, description=description)
+        task = bar.add_task(description, total=total, completed=done, told="")
+        for item in items:
+            yield item
+            bar.update(task, advance=1, told=told() if told else "")
+
+
+def _lines(items: Iterable[Any], total: int | None, description: str, done: int, told: Callable[[], str] | None) -> Iterator[Any]:
+    begin = last = time.monotonic()
+    for count, item in enumerate(items, 1):
+        yield item
+        if (now := time.monotonic()) - last >= LINE_SECONDS:
+            last = now
+            words = told() if told else f"{done + count:,} done"
+            print(line(description, words, count, now - begin, total and total - done - count), file=sys.stderr, flush=True)
+
+
+def line(description: str, words: str, count: int, seconds: float, left: int | None) -> str:
+    """`ingest: 12,000 stored, 31 dropped, 410/s, about 4 min left`: `count` items in so many seconds, `left` yet to do, if known."""
+    rate = count / seconds
+    eta = f", about {_clock(left / rate)} left" if left is not None and left > 0 else ""
+    return f"{description}: {words}, {rate:,.{0 if rate >= 10 else 1}f}/s{eta}"
 
 
 def execution() -> str:
@@ -85,11 +117,11 @@ def stage_names() -> list[str]:
 @cache
 def _graph() -> dict[str, set[str]]:
     """stage -> the stages it needs. A reading of dvc.yaml that costs no import of DVC; a test compares it with `dvc dag`."""
-    arms = yaml.safe_load((ROOT / "params.yaml").read_text())["arms"]
+    params = yaml.safe_load((ROOT / "params.yaml").read_text())
     stages: dict[str, tuple[list[str], list[str]]] = {}
     for name, block in yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"].items():
         body = block.get("do", block)
-        for key, item in arms.items() if "do" in block else [(None, {})]:
+        for key, item in params[block["foreach"][2:-1]].items() if "do" in block else [(None, {})]:
             needs, makes = (_paths(body, kinds, key, item) for kinds in (("deps",), ("outs", "metrics", "plots")))
             stages[f"{name}@{key}" if key else name] = (needs, makes)
     return {

@@ -2,26 +2,33 @@ import hashlib
 import io
 import json
 import os
+import signal
+import subprocess
+import sys
 import tarfile
+import time
 import zlib
 from collections import Counter
+from multiprocessing import get_context
 
 import numpy as np
+import psutil
 import pyarrow.parquet as pq
 import pytest
+import yaml
 from PIL import Image
 
 from stages import ingest
-from stages.data import images, pollution
+from stages.data import images, partial, parts, pollution, pool_writer
 from stages.data.pool import Pool
 from stages.ingest import ingest_source
-from stages.params import Dataset, Pollution
-from stages.sources import digits
+from stages.params import Dataset, Pollution, parse
+from stages.sources import Example, digits
 
 DIRTY = Pollution(wrong_label=0.4, noise=0.07, permuted=0.07, blank=0.02, exact_duplicate=0.03, near_duplicate=0.03)
 
 
-def silent(items, total=None, description=""):
+def silent(items, **_):
     yield from items
 
 
@@ -246,13 +253,172 @@ def test_trusted_is_decided_by_pollution_alone(dirty):
     assert flags == [uids[key] for key in order if pollution.trusted(key, 0.4, 0)]
 
 
-def test_a_killed_helper_is_one_line():
-    with pytest.raises(ValueError, match=r"dataset\.max_pixels: a helper process was killed"):
-        list(ingest._in_order([1] * ingest.ALONE_CHUNKS, os._exit))
+def test_an_image_that_kills_its_worker_is_dropped_and_counted(tmp_path, monkeypatch):
+    """A decoder that crashes its process, in a real one: the module replaces `images.measure` where a worker imports it."""
+    (tmp_path / "crashing.py").write_text(
+        "import os\nfrom stages.data import images, intake\nreal = images.measure\n"
+        "def measure(data, max_pixels):\n    return os._exit(9) if data.endswith(b'boom') else real(data, max_pixels)\n"
+        "def work(chunk, rules):\n    images.measure = measure\n    return intake.work(chunk, rules)\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    import crashing
+
+    monkeypatch.setattr(ingest, "work", crashing.work)
+    monkeypatch.setattr(ingest, "ALONE_CHUNKS", 1)
+    monkeypatch.setattr(ingest, "CHUNK_COUNT", 4)
+    for number in range(20):
+        (tmp_path / "in" / "cat").mkdir(parents=True, exist_ok=True)
+        (tmp_path / "in" / "cat" / f"{number:02d}.png").write_bytes(encoded("PNG", size=(8, 8 + number)) + b"boom" * (number == 9))
+    counts, _ = run(tmp_path / "pool", source="folder", path=str(tmp_path / "in"))
+    assert counts == {"found": 20, "copies": 0, "ingested": 19, "dropped": 1, "dropped_killed_worker": 1}
+    assert table(tmp_path / "pool", "dropped") == [{"key": "cat/09.png", "reason": "killed_worker"}]
+    assert [row["source"] for row in table(tmp_path / "pool", "sources")] == [f"cat/{n:02d}.png" for n in range(20) if n != 9]
+
+
+def test_a_dask_cluster_changes_nothing(tmp_path):
+    pytest.importorskip("distributed")
+    fields = Dataset(source="digits", trusted=0.4, pollution=DIRTY, limit=300)
+    for name, cluster in (("alone", None), ("cluster", "local")):
+        (tmp_path / name).mkdir()
+        ingest_source(fields, 0, tmp_path / name, silent, cluster)
+    assert digest(tmp_path / "alone") == digest(tmp_path / "cluster")
 
 
 def test_chunks_close_at_their_size_in_bytes():
-    task = ingest._Task(ingest.Example("k", bytes(ingest.CHUNK_BYTES // 2)), False, None)
+    task = ingest.Task(Example("k", bytes(ingest.CHUNK_BYTES // 2)), False, None)
     assert [len(c) for c in ingest._chunks([task] * 5)] == [2, 2, 1]
-    small = ingest._Task(ingest.Example("k", b""), False, None)
+    small = ingest.Task(Example("k", b""), False, None)
     assert [len(c) for c in ingest._chunks([small] * 600)] == [256, 256, 88]
+
+
+def captioned(path, count=400):
+    """A tar of pictures with free captions, every ninth of them cut short."""
+    with tarfile.open(path, "w") as tar:
+        for number in range(count):
+            data = encoded("PNG", size=(8, 8 + number % 50))
+            for ext, content in (("png", data[: -30 * (number % 9 == 0)] or data), ("txt", f"words {number}".encode())):
+                info = tarfile.TarInfo(f"{number:05d}.{ext}")
+                info.size = len(content)
+                tar.addfile(info, io.BytesIO(content))
+    return str(path)
+
+
+MIXED = Pollution(wrong_label=0.3, exact_duplicate=0.3, near_duplicate=0.3)
+
+
+def killed_at(item, fields, folder):
+    """Ingest in a process of its own that is killed, as by kill -9, before it stores this item; None lets it end."""
+
+    def watch(items, **_):
+        for number, one in enumerate(items):
+            if number == item:
+                os.kill(os.getpid(), signal.SIGKILL)
+            yield one
+
+    child = get_context("fork").Process(target=ingest_source, args=(fields, 0, folder, watch), kwargs={"resume": True})
+    child.start()
+    child.join(120)
+    return child.exitcode
+
+
+@pytest.fixture
+def small_shards(monkeypatch):
+    monkeypatch.setattr(pool_writer, "MAX_COUNT", 23)
+    monkeypatch.setattr(ingest, "CHUNK_COUNT", 7)
+    monkeypatch.setattr(ingest, "ALONE_CHUNKS", 10**6)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_killed_again_and_again_it_ends_as_if_unbroken(tmp_path, small_shards, seed):
+    fields = Dataset(source="webdataset", path=captioned(tmp_path / "a.tar"), limit=250, trusted=0.2, pollution=MIXED)
+    for name in ("whole", "broken"):
+        (tmp_path / name).mkdir()
+    counts = ingest_source(fields, 0, tmp_path / "whole", silent)
+    assert counts["dropped"] > 20
+    assert counts["copies"] > 50
+    draw = np.random.default_rng(seed)
+    for _ in range(4):  # an item is a group of outcomes after the whole shards, so that each run gets further
+        assert killed_at(int(draw.integers(60)), fields, tmp_path / "broken") == -signal.SIGKILL
+        assert not (tmp_path / "broken" / "index.parquet").exists()
+    assert ingest_source(fields, 0, tmp_path / "broken", silent, resume=True) == counts
+    assert digest(tmp_path / "whole") == digest(tmp_path / "broken")
+    assert not (tmp_path / "broken" / "parts").exists()
+
+
+def test_whole_shards_are_not_made_again(tmp_path, small_shards, monkeypatch):
+    fields = Dataset(source="webdataset", path=captioned(tmp_path / "a.tar", 200))
+    (tmp_path / "pool").mkdir()
+    assert killed_at(150, fields, tmp_path / "pool") == -signal.SIGKILL
+    begun = parts.Begun.load(tmp_path / "pool")
+    assert begun.shards == 5  # 150 examples, every ninth dropped: 133 stored, 23 a shard
+    before = [(tmp_path / "pool" / name).stat().st_mtime_ns for name in begun.sizes if name.startswith("shards")]
+    decoded = []
+    real = images.measure
+    monkeypatch.setattr(images, "measure", lambda data, limit: decoded.append(1) or real(data, limit))
+    ingest_source(fields, 0, tmp_path / "pool", silent, resume=True)
+    assert [(tmp_path / "pool" / name).stat().st_mtime_ns for name in begun.sizes if name.startswith("shards")] == before
+    assert len(decoded) == 200 - begun.reached["tasks"]
+
+
+def test_a_source_that_changed_is_begun_anew(tmp_path, small_shards):
+    path = captioned(tmp_path / "a.tar", 200)
+    fields = Dataset(source="webdataset", path=path)
+    for name in ("whole", "broken"):
+        (tmp_path / name).mkdir()
+    assert killed_at(150, fields, tmp_path / "broken") == -signal.SIGKILL
+    content = bytearray((tmp_path / "a.tar").read_bytes())
+    content[content.index(b"words 3")] = ord("W")
+    (tmp_path / "a.tar").write_bytes(content)
+    assert ingest_source(fields, 0, tmp_path / "broken", silent, resume=True) == ingest_source(fields, 0, tmp_path / "whole", silent)
+    assert digest(tmp_path / "whole") == digest(tmp_path / "broken")
+
+
+@pytest.mark.parametrize("harm", ["shard", "part", "begun"])
+def test_what_was_left_and_is_not_whole_is_begun_anew(tmp_path, small_shards, harm):
+    fields = Dataset(source="webdataset", path=captioned(tmp_path / "a.tar", 100))
+    (tmp_path / "pool").mkdir()
+    assert killed_at(80, fields, tmp_path / "pool") == -signal.SIGKILL
+    name = {"shard": "shards/shards-000001.tar", "part": "parts/index-000001.arrows", "begun": "parts/begun.json"}[harm]
+    (tmp_path / "pool" / name).write_bytes((tmp_path / "pool" / name).read_bytes()[:-10])
+    assert parts.Begun.load(tmp_path / "pool") is None
+    counts = ingest_source(fields, 0, tmp_path / "pool", silent, resume=True)
+    assert len(Pool.open(tmp_path / "pool")) == counts["ingested"]
+
+
+def test_the_folder_is_of_this_source_and_seed(tmp_path, monkeypatch):
+    monkeypatch.setattr(partial, "FOLDER", tmp_path)
+    first = partial.claim(Dataset(source="digits"), 0)
+    assert partial.claim(Dataset(source="digits"), 0) == first
+    assert partial.claim(Dataset(source="digits", limit=5), 0) != first
+    assert not first.exists()
+    other = partial.claim(Dataset(source="digits", limit=5), 1)
+    assert list(tmp_path.iterdir()) == [other]
+
+
+@pytest.mark.slow
+def test_a_killed_stage_goes_on_where_it_stopped(tmp_path, copy_project, monkeypatch):
+    """`python -m stages.ingest` with helpers, killed by kill -9 from outside in mid-run, then run again."""
+    script = (
+        "from stages.data import pool_writer\npool_writer.MAX_COUNT = 100\nfrom stages import ingest\ningest.CHUNK_COUNT = 16\n"
+        "ingest.ALONE_CHUNKS = 2\nfrom stages.stage import main\nmain(ingest.ingest)\n"
+    )
+    root = copy_project(tmp_path / "project", "dataset=digits", "scale=debug")
+    command, place = [sys.executable, "-c", script], {**os.environ, "PYTHONPATH": str(root), "WINNOW_EXECUTION": "test"}
+    first = subprocess.Popen(command, cwd=root, env=place)
+    while len(list((root / ".winnow/partial").glob("*/shards/*.tar"))) < 4:
+        assert first.poll() is None, "it ended by itself"
+        time.sleep(0.01)
+    family = psutil.Process(first.pid).children(recursive=True)
+    first.kill()
+    first.wait()
+    assert not psutil.wait_procs(family, timeout=60)[1]
+    again = subprocess.run(command, cwd=root, env=place, capture_output=True, text=True)
+    assert again.returncode == 0, again.stderr
+    assert "ingest: goes on after the first" in again.stdout
+    assert list((root / ".winnow/partial").iterdir()) == []
+    monkeypatch.setattr(pool_writer, "MAX_COUNT", 100)
+    (tmp_path / "whole").mkdir()
+    ingest_source(parse(yaml.safe_load((root / "params.yaml").read_text())).dataset, 0, tmp_path / "whole", silent)
+    whole = digest(tmp_path / "whole")
+    assert len(whole) > 10
+    assert {name: found for name, found in digest(root / "data/pool").items() if name in whole} == whole
