@@ -65,7 +65,8 @@ class Loop:
             self._restore(saved)
         ahead = self._fetch(self.state.step)
         for step in bar(range(self.state.step, self.steps)):
-            indices, images = ahead[0], ahead[1].result()
+            images = ahead[1].result()
+            indices = self.data.pixels.seen(ahead[0])
             if step + 1 < self.steps:
                 ahead = self._fetch(step + 1)
             picked = self.selector.pick(self.module, indices, images, step, self.fabric.device)
@@ -116,12 +117,14 @@ class Loop:
             "trace": {name: self.state.column(name) for name in COLUMNS},
             "passed": {name: self.state.column(name, passed=True) for name in COLUMNS},
             "watched": self.state.watched,
+            "pixels": self.data.pixels.state(),
         }
 
     def _restore(self, saved: dict[str, Any]) -> None:
         self.objective.load_state_dict(saved["objective"])
         self.optimizer.load_state_dict(saved["optimizer"])
         self.selector.restore(saved["selector"])
+        self.data.pixels.restore(saved["pixels"])
         trace, passed = ({name: [column] for name, column in saved[kind].items()} for kind in ("trace", "passed"))
         self.state = State(saved["step"], trace, passed, saved["watched"])
         print(f"resuming after step {self.state.step} of {self.steps}", flush=True)

@@ -1,5 +1,7 @@
 """The order: every epoch a permutation, no state but the step."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -28,3 +30,60 @@ def test_epochs_and_seeds_differ_and_repeat():
 def test_a_super_batch_must_fit():
     with pytest.raises(ValueError, match="11 candidates are more than the version's 10 examples"):
         order.epoch_steps(10, 11)
+
+
+@given(st.integers(1, 60), st.integers(0, 9), st.sampled_from([1, 2, 4]), st.data())
+def test_ranks_together_see_what_one_process_sees(examples, seed, ranks, data):
+    size = data.draw(st.integers(1, examples))
+    step = data.draw(st.integers(0, 3 * order.epoch_steps(examples, size)))
+    whole = order.candidates(step, size, examples, seed)
+    together = np.full(size, -1)
+    for rank in range(ranks):
+        together[rank::ranks] = order.candidates(step, size, examples, seed, rank, ranks)
+    assert together.tolist() == whole.tolist()
+
+
+def test_a_small_order_is_numpys():
+    """What every result so far was trained in."""
+    expected = np.random.Generator(np.random.PCG64([3, 1])).permutation(50)
+    assert order.candidates(6, 10, 50, 3).tolist() == expected[10:20].tolist()
+
+
+@given(st.integers(2, 3000), st.integers(0, 9), st.integers(0, 9))
+def test_the_computed_order_is_a_permutation(examples, seed, epoch):
+    everything = order.computed(np.arange(examples), examples, seed, epoch)
+    assert sorted(everything.tolist()) == list(range(examples))
+    some = np.arange(examples)[examples // 3 :: 7]
+    assert order.computed(some, examples, seed, epoch).tolist() == everything[some].tolist()
+
+
+def test_the_computed_order_is_even():
+    """Where 64 examples come to stand in 20,000 epochs: chi-squared of each (example, place), and of neighbours, against even draws.
+
+    The bounds are the mean of the distribution plus six of its standard deviations.
+    """
+    n, epochs = 64, 20_000
+    orders = np.stack([order.computed(np.arange(n), n, 0, epoch) for epoch in range(epochs)])
+    places = np.stack([np.bincount(orders[:, i], minlength=n) for i in range(n)])
+    neighbours = np.bincount((orders[:, 1:] - orders[:, :-1]).ravel() % n, minlength=n)[1:]
+    for counts, freedom in ((places.ravel(), (n - 1) ** 2), (neighbours, n - 2)):
+        even = counts.mean()
+        assert ((counts - even) ** 2 / even).sum() < freedom + 6 * (2 * freedom) ** 0.5
+
+
+def test_a_large_version_is_ordered_without_memory():
+    n, size = 100_000_000, 1000
+    tracemalloc.start()
+    seen = [order.candidates(step, size, n, 0) for step in (0, 1, n // size - 1)]
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 1e6
+    assert len(set(np.concatenate(seen).tolist())) == 3 * size
+    assert all(ones.min() >= 0 and ones.max() < n and abs(ones.mean() / n - 0.5) < 0.06 for ones in seen)  # six deviations
+
+
+def test_epochs_and_seeds_of_a_large_version_differ():
+    at = np.arange(5)
+    orders = [order.computed(at, 10**8, seed, epoch).tolist() for seed, epoch in ((0, 0), (0, 1), (1, 0))]
+    assert orders[0] != orders[1] != orders[2] != orders[0]
+    assert orders[0] == order.computed(at, 10**8, 0, 0).tolist()

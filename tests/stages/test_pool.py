@@ -1,17 +1,23 @@
 import hashlib
 import json
 import tarfile
+import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image
 
-from stages.data import images, pool
-from stages.data.pool import Pool, PoolWriter
+from stages.data import images, index, pool_writer, uids
+from stages.data.pool import INDEX, Pool
+from stages.data.pool_writer import PoolWriter
+from stages.params import Run
 from stages.sources import Example
+from stages.training.examples import examples as opened_for
 
 
 def example(number, kind="PNG", **fields):
@@ -41,7 +47,7 @@ def examples():
 
 @pytest.fixture
 def small_shards(monkeypatch):
-    monkeypatch.setattr(pool, "MAX_COUNT", 10)
+    monkeypatch.setattr(pool_writer, "MAX_COUNT", 10)
 
 
 def test_every_image_is_read_back_by_its_byte_offset(tmp_path, examples, small_shards):
@@ -65,7 +71,7 @@ def test_offsets_are_those_that_tarfile_finds(tmp_path, examples, small_shards):
 
 def test_index_has_its_columns_and_no_word_of_dirt(tmp_path, examples):
     opened = write(tmp_path / "pool", examples, dirt={"source-3": "noise"})
-    assert opened.table.schema.remove_metadata() == pool.INDEX
+    assert opened.table.schema.remove_metadata() == INDEX
     assert opened.classes == ["cat", "dog"]
     row = opened.table.slice(23, 1).to_pylist()[0]
     assert (row["key"], row["label"], row["caption"], row["split"]) == ("000000023", -1, None, "train")
@@ -184,3 +190,91 @@ def test_many_row_groups_are_one_table(tmp_path, small_shards):
     assert pq.ParquetFile(tmp_path / "pool" / "index.parquet").num_row_groups == 3
     assert isinstance(opened.table, pa.Table)
     assert opened.table["key"].to_pylist() == [f"{i:09d}" for i in range(21)]
+
+
+def made_up(folder, high, low):
+    """An index without shards: uids of these halves, and in the other columns numbers that tell the row."""
+    count = len(high)
+    digits = np.stack([high, low], 1).astype(">u8").tobytes().hex()
+    numbers = pa.array(np.arange(count))
+    columns = {
+        "uid": [digits[i : i + 32] for i in range(0, len(digits), 32)],
+        **{name: numbers.cast(INDEX.field(name).type) for name in ("shard", "offset", "size", "label")},
+    }
+    folder.mkdir(exist_ok=True)
+    for name, field in zip(INDEX.names, INDEX, strict=True):
+        columns.setdefault(name, pa.nulls(count, field.type))
+    pq.write_table(pa.table({name: columns[name] for name in INDEX.names}, INDEX), folder / "index.parquet")
+    (folder / "classes.json").write_text("[]")
+    return columns["uid"]
+
+
+@given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3)), max_size=40))
+def test_rows_are_found_where_halves_of_uids_agree(pairs):
+    """Oracle: the list's own `index`."""
+    high, low = (np.array([pair[i] for pair in pairs], np.uint64) for i in (0, 1))
+    columns = {name: np.zeros(len(pairs), np.int64) for name in index.COPIED}
+    columns |= {"high": high, "low": low, "place": np.zeros(len(pairs), np.uint32)}
+    index._sort(columns)
+    opened = index.Index(columns)
+    for row, (one, other) in enumerate(pairs):
+        assert opened.uid(row) == f"{one:016x}{other:016x}"
+    every = [(i, j) for i in range(5) for j in range(5)]
+    found = opened.find(*(np.array([pair[i] for pair in every], np.uint64) for i in (0, 1)))
+    assert found.tolist() == [pairs.index(pair) if pair in pairs else -1 for pair in every]
+
+
+def test_a_million_rows_are_open_in_less_than_64_bytes_each(tmp_path, monkeypatch):
+    """Index, rows, labels and uids of a version of all of them; and no more than twice that is ever in memory, texts not counted."""
+    monkeypatch.setattr(index, "FOLDER", tmp_path / "kept")
+    draw, count = np.random.default_rng(0), 1_000_000
+    high, low = draw.integers(0, 2**64, (2, count), dtype=np.uint64)
+    made_up(tmp_path / "pool", high, low)
+    version = np.sort(np.rec.fromarrays([high, low], dtype=uids.DTYPE))
+    for _ in range(2):
+        tracemalloc.start()
+        opened = Pool.open(tmp_path / "pool")
+        data = opened_for(opened, version, 224, Run(cache_gb=0))
+        held, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        assert opened.index.nbytes + data.pixels.rows.nbytes + data.labels.nbytes <= 64 * count
+        assert held <= 64 * count
+        assert peak <= 128 * count
+        assert len(list((tmp_path / "kept").iterdir())) == 1
+    some = draw.integers(0, count, 50)
+    assert opened.rows([opened.index.uid(row) for row in some]).tolist() == some.tolist()
+    assert [data.uids[i] for i in (0, count - 1)] == [f"{version[i][0]:016x}{version[i][1]:016x}" for i in (0, count - 1)]
+    assert data.labels.tolist() == np.lexsort((low, high)).tolist()
+
+
+def test_a_kept_index_is_made_again_for_another_one(tmp_path, monkeypatch):
+    monkeypatch.setattr(index, "FOLDER", tmp_path / "kept")
+    monkeypatch.setattr(index, "KEPT", 3)
+    for count in (5, 4):
+        names = made_up(tmp_path / "pool", np.arange(count) + 7 * count, np.arange(count))
+        for _ in range(2):
+            opened = Pool.open(tmp_path / "pool")
+            assert opened.rows(names).tolist() == opened.index.offset.tolist() == list(range(count))
+            assert len(list((tmp_path / "kept").iterdir())) == 1
+
+
+def test_an_index_of_no_uids_does_not_open(tmp_path):
+    made_up(tmp_path / "pool", np.arange(3), np.arange(3))
+    path = tmp_path / "pool" / "index.parquet"
+    table = pq.ParquetFile(path).read()
+    wrong = {
+        "short": table.set_column(1, "uid", pa.array(["0" * 32, "0" * 31, "0" * 32])),
+        "no hex": table.set_column(1, "uid", pa.array(["0" * 32, "x" * 32, "0" * 32])),
+        "missing": table.drop_columns(["uid"]),
+        "null": table.set_column(2, "shard", pa.array([1, None, 2], pa.int32())),
+    }
+    for name, one in wrong.items():
+        pq.write_table(one, path)
+        with pytest.raises(ValueError, match="no whole pool here") as caught:
+            Pool.open(tmp_path / "pool")
+        assert "\n" not in str(caught.value), name
+
+
+def test_a_column_is_read_alone(tmp_path, examples):
+    opened = write(tmp_path / "pool", examples)
+    assert opened.column("caption", np.array([24, 0, 23])).to_pylist() == ["é ø 猫", "a photo of 0", None]
