@@ -12,8 +12,10 @@ from hydra.errors import HydraException
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from stages.params import ROOT, ParamsError, parse
+from stages.params import NOTHING, POOL, ROOT, ParamsError, parse
 
+# What dvc.yaml reads of each arm and version, and conf/ need not say: DVC's templates know no defaults.
+FILLED = {"arms": {"after": NOTHING, "version": POOL}, "versions": {"parent": POOL, "model": NOTHING}}
 HEADER = """\
 # Written by `winnow compose` from conf/, where each key is explained. `dvc repro` reads this file and nothing else.
 # To change it: edit conf/ and run `winnow compose`, or edit here (a test tells when the two have drifted apart).
@@ -34,6 +36,10 @@ def composed(overrides: list[str], conf: Path = ROOT / "conf") -> dict[str, Any]
     assert isinstance(raw, dict)
     plain = {str(key): value for key, value in raw.items()}
     parse(plain)
+    for section, defaults in FILLED.items():
+        plain[section] = {
+            name: {**block, **{k: v for k, v in defaults.items() if k not in block}} for name, block in plain[section].items()
+        }
     return plain
 
 

@@ -3,10 +3,13 @@
     folder       OUT/CLASS/UID.ext, and OUT/UID.ext without a class: torchvision's ImageFolder
     webdataset   OUT/shard-000000.tar of UID.ext, UID.cls, UID.txt, UID.json, and OUT/classes.json: webdataset, img2dataset
     hf           OUT/data/train-00000.parquet with image {bytes, path}, label, caption: datasets.load_dataset("parquet", data_dir=OUT)
+    curator      OUT/00000.tar of jpg alone, OUT/00000.parquet with a row for each, OUT/README.md: NeMo Curator
+    datacomp     OUT/uids.npy of the source's own uids, for a pool whose source gave them: DataComp's resharder.py
 
 The same version gives the same bytes. Written beside OUT and moved there when whole, so that half an export is never taken for one.
 """
 
+import io
 import json
 import os
 import shutil
@@ -16,12 +19,29 @@ from itertools import islice
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from stages.data import uids as uid_files
+from stages.data.images import decode
 from stages.data.pool import MAX_BYTES, MAX_COUNT, Pool
+from stages.data.version import Version, load
 
-ROWS = 1000  # of a row group
+ROWS = 1000  # of a row group, and of one of Curator's shards: its writer's own default
+JPEG = {"quality": 95, "subsampling": 0}  # of what NeMo Curator cannot read as it is; 0 keeps all colour
+CURATOR = pa.schema(
+    {
+        "image_id": pa.string(),
+        "tar_file": pa.string(),
+        "member_name": pa.string(),
+        "original_path": pa.string(),
+        "metadata": pa.string(),
+        "uid": pa.string(),
+        "label": pa.int64(),
+        "caption": pa.string(),
+        "encoded_again": pa.bool_(),
+    }
+)
 
 
 @dataclass(frozen=True)
@@ -34,64 +54,66 @@ class Item:
 
 
 def export(version: Path, pool: Pool, out: Path, kind: str) -> int:
-    """Write the version's images as `kind`, one of `WRITERS`; how many there are.
+    """Write the version as `kind`, one of `WRITERS`; how many images it holds.
 
     Raises:
         ValueError: if there is no version, OUT exists already, or the pool lacks one of its images.
     """
-    try:
-        uids = uid_files.load(version / "uids.npy")
-    except OSError as error:
-        raise ValueError(f"{version}: no version there ({type(error).__name__}); give a folder with uids.npy, or its name") from None
+    what = load(version)
     if out.exists():
         raise ValueError(f"{out}: is there already; give another place, or remove it")
-    rows = pool.rows(uids)
     partial = out.with_name(out.name + ".partial")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
-    WRITERS[kind](partial, _items(pool, uids, rows.tolist()), pool.classes)
-    os.replace(partial, out)
-    return len(uids)
+    try:
+        WRITERS[kind](partial, what, pool)
+        os.replace(partial, out)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    return len(what.uids)
 
 
-def _items(pool: Pool, uids: list[str], rows: list[int]) -> Iterator[Item]:
-    table = pool.table.select(["ext", "label", "caption"]).take(rows)
-    for uid, row, facts in zip(uids, rows, table.to_pylist(), strict=True):
-        yield Item(uid, facts["ext"], pool.read(row), facts["label"], facts["caption"])
+def _items(version: Version, pool: Pool) -> Iterator[Item]:
+    rows = pool.rows(version.uids).tolist()
+    table = pool.table.select(["ext", "label", "caption"])
+    for start in range(0, len(rows), ROWS):
+        chunk = rows[start : start + ROWS]
+        for uid, row, facts in zip(version.uids[start : start + ROWS], chunk, table.take(chunk).to_pylist(), strict=True):
+            yield Item(uid, facts["ext"], pool.read(row), facts["label"], facts["caption"])
 
 
-def _folder(out: Path, items: Iterator[Item], classes: list[str]) -> None:
-    names = [name.replace("/", "_").replace("\0", "_").lstrip(".") or "_" for name in classes]
+def _folder(out: Path, version: Version, pool: Pool) -> None:
+    names = [name.replace("/", "_").replace("\0", "_").lstrip(".") or "_" for name in pool.classes]
     if len(set(names)) != len(names):
         raise ValueError("two classes have one name as a folder; export as webdataset or hf")
-    for item in items:
+    for item in _items(version, pool):
         folder = out / names[item.label] if item.label >= 0 else out
         folder.mkdir(exist_ok=True)
         (folder / f"{item.uid}.{item.ext}").write_bytes(item.data)
 
 
-def _webdataset(out: Path, items: Iterator[Item], classes: list[str]) -> None:
+def _webdataset(out: Path, version: Version, pool: Pool) -> None:
     from webdataset.writer import ShardWriter
 
-    (out / "classes.json").write_text(json.dumps(classes, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    (out / "classes.json").write_text(json.dumps(pool.classes, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     pattern = str(out.resolve()).replace("%", "%%") + "/shard-%06d.tar"
     with ShardWriter(pattern, MAX_COUNT, MAX_BYTES, verbose=0, mtime=0, encoder=False) as shards:
-        for item in items:
+        for item in _items(version, pool):
             members = {item.ext: item.data, "json": json.dumps({"uid": item.uid}).encode()}
             members |= {"cls": str(item.label).encode()} if item.label >= 0 else {}
             members |= {"txt": item.caption.encode("utf-8", "replace")} if item.caption is not None else {}
             shards.write({"__key__": item.uid, **members})
 
 
-def _hf(out: Path, items: Iterator[Item], classes: list[str]) -> None:
-    label = {"names": classes, "_type": "ClassLabel"} if classes else {"dtype": "int64", "_type": "Value"}
+def _hf(out: Path, version: Version, pool: Pool) -> None:
+    label = {"names": pool.classes, "_type": "ClassLabel"} if pool.classes else {"dtype": "int64", "_type": "Value"}
     features = {"image": {"_type": "Image"}, "label": label, "caption": {"dtype": "string", "_type": "Value"}}
     image = pa.struct({"bytes": pa.binary(), "path": pa.string()})
     about = {"huggingface": json.dumps({"info": {"features": features}})}
     schema = pa.schema({"image": image, "label": pa.int64(), "caption": pa.string()}, metadata=about)
     (out / "data").mkdir()
     with pq.ParquetWriter(out / "data/train-00000.parquet", schema) as writer:
-        while chunk := list(islice(items, ROWS)):
+        for chunk in _chunks(_items(version, pool)):
             columns = [
                 pa.array([{"bytes": item.data, "path": f"{item.uid}.{item.ext}"} for item in chunk], image),
                 pa.array([item.label if item.label >= 0 else None for item in chunk], pa.int64()),
@@ -100,4 +122,69 @@ def _hf(out: Path, items: Iterator[Item], classes: list[str]) -> None:
             writer.write_table(pa.table(columns, schema=schema))
 
 
-WRITERS: dict[str, Callable[[Path, Iterator[Item], list[str]], None]] = {"folder": _folder, "webdataset": _webdataset, "hf": _hf}
+def _curator(out: Path, version: Version, pool: Pool) -> None:
+    """What Curator's ImageReaderStage reads (jpg alone), with the columns that its ImageWriterStage writes, and four of ours."""
+    from webdataset.writer import TarWriter
+
+    again = 0
+    for shard, chunk in enumerate(_chunks(_items(version, pool))):
+        rows = []
+        with TarWriter(str(out / f"{shard:05d}.tar"), encoder=False, mtime=0) as tar:
+            for place, item in enumerate(chunk):
+                name, encode = f"{shard:05d}{place:04d}", item.ext != "jpg"
+                tar.write({"__key__": name, "jpg": _jpeg(item.data) if encode else item.data})
+                again += encode
+                facts = {"uid": item.uid, "class": pool.classes[item.label] if item.label >= 0 else None}
+                path, about = f"{item.uid}.{item.ext}", json.dumps(facts, ensure_ascii=False)
+                label = item.label if item.label >= 0 else None
+                rows.append((name, f"{shard:05d}.tar", f"{name}.jpg", path, about, item.uid, label, item.caption, encode))
+        columns = [pa.array(column, field.type) for column, field in zip(zip(*rows, strict=True), CURATOR, strict=True)]
+        pq.write_table(pa.table(columns, CURATOR), out / f"{shard:05d}.parquet")
+    (out / "README.md").write_text(_curator_readme(version, again), encoding="utf-8")
+
+
+def _curator_readme(version: Version, again: int) -> str:
+    lines = [
+        f"# {version.name} for NeMo Curator",
+        f"{len(version.uids)} images of the version whose uids.npy has the SHA-256 `{version.digest}`.",
+        f"{again} of them were stored as png or webp. NeMo Curator reads jpg alone, so these were encoded again (JPEG, quality "
+        f"{JPEG['quality']}, all colour kept): they are not the same pixels any more. Column `encoded_again` names them, and column "
+        "`uid` is the uid of the stored image, not of the bytes here.",
+    ]
+    return "\n\n".join(lines) + "\n"
+
+
+def _jpeg(data: bytes) -> bytes:
+    buffer = io.BytesIO()
+    decode(data).save(buffer, "JPEG", **JPEG)
+    return buffer.getvalue()
+
+
+def _datacomp(out: Path, version: Version, pool: Pool) -> None:
+    """Every row that the version holds has its own uid at the source, copies of one image too."""
+    path = pool.folder / "sources.parquet"
+    if not path.is_file():
+        raise ValueError(f"{path}: not there, so the source's own uids are unknown; make the pool again with: dvc repro ingest")
+    sources = pq.ParquetFile(path).read(columns=["key", "uid", "source_uid"])
+    reasons = version.reasons
+    column, wanted = ("key", reasons["key"].filter(reasons["keep"])) if len(reasons) else ("uid", pa.array(version.uids))
+    found = sources.filter(pc.is_in(sources[column], value_set=wanted.combine_chunks() if len(reasons) else wanted))["source_uid"]
+    if found.null_count or not len(found):
+        raise ValueError(
+            f"datacomp: {found.null_count} of {len(found)} images have no uid of their source; it gave none, or not to all"
+        )
+    uid_files.save(out / "uids.npy", set(found.to_pylist()))
+
+
+def _chunks(items: Iterator[Item]) -> Iterator[list[Item]]:
+    while chunk := list(islice(items, ROWS)):
+        yield chunk
+
+
+WRITERS: dict[str, Callable[[Path, Version, Pool], None]] = {
+    "folder": _folder,
+    "webdataset": _webdataset,
+    "hf": _hf,
+    "curator": _curator,
+    "datacomp": _datacomp,
+}

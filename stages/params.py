@@ -19,6 +19,7 @@ ROOT = Path(__file__).resolve().parent.parent
 # What `arms.*.after` names where an arm's policy reads no other arm's files: DVC wants a path, and this one is read anyway.
 NOTHING = "data/splits"
 UNTRAINED = "data/versions/reference/uids.npy"  # the same for `reference.after`
+POOL = "pool"  # the version that curate makes from the index alone; every other version descends from it
 
 
 @dataclass
@@ -27,6 +28,7 @@ class Run:
     precision: str = "32-true"
     threads: int = 2
     cache_gb: float = 2.0
+    fast_decode: bool = False
     checkpoint_seconds: float = 120.0
 
 
@@ -50,8 +52,20 @@ class Pollution:
 
 
 @dataclass
+class About:
+    """What a source is, in its owner's words: for the Croissant metadata of its versions, and for nothing else."""
+
+    license: str | None = None
+    creator: str | None = None
+    url: str | None = None
+    date_published: str | None = None
+    cite_as: str | None = None
+
+
+@dataclass
 class Dataset:
     source: str = "???"
+    about: About = field(default_factory=About)
     path: str | None = None
     limit: int | None = None
     max_pixels: int = 100_000_000
@@ -72,6 +86,24 @@ class Splits:
 class Curate:
     filters: dict[str, Any] = field(default_factory=dict)
     splits: Splits = field(default_factory=Splits)
+
+
+@dataclass
+class Version:
+    """A version made from another by filters that may look at embeddings; conf/versions.yaml explains each key."""
+
+    parent: str = POOL
+    model: str = NOTHING
+    architecture: str | None = None
+    image_size: int | None = None
+    filters: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass
+class Engine:
+    """Where work is done that goes shard by shard; it changes no byte of what comes out, so no stage depends on it."""
+
+    cluster: str | None = None
 
 
 @dataclass
@@ -134,6 +166,7 @@ class Arm:
     backbone: str = "???"
     seed: int = 0
     after: str = NOTHING
+    version: str = POOL
 
 
 @dataclass
@@ -149,6 +182,7 @@ class Reference:
 class Pretrain:
     budget: float = 0.0
     reference_share: float = 1.0
+    curation_share: float = 1.0
     evaluations: int = 10
 
 
@@ -185,6 +219,8 @@ class Params:
     carbon: Carbon = field(default_factory=Carbon)
     dataset: Dataset = field(default_factory=Dataset)
     curate: Curate = field(default_factory=Curate)
+    versions: dict[str, Version] = field(default_factory=dict)
+    engine: Engine = field(default_factory=Engine)
     backbones: dict[str, Backbone] = field(default_factory=dict)
     methods: dict[str, Method] = field(default_factory=dict)
     policies: dict[str, Policy] = field(default_factory=dict)

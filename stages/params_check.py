@@ -6,10 +6,11 @@ import importlib
 from collections.abc import Iterable
 from typing import Any
 
-from stages.params import NOTHING, Arm, Method, Params, ParamsError, Splits, View, plugin_config, plugins
+from stages.params import NOTHING, POOL, Arm, Method, Params, ParamsError, Splits, View, plugin_config, plugins
 
 MODELS = "results/reference/models"  # stages/training/scorers.py; this page imports no torch
 SCORERS = ("learner", "proxy", "frozen", "replay")
+MADE_BY_CURATE = (POOL, "reference")
 
 
 def check(params: Params) -> None:
@@ -18,6 +19,7 @@ def check(params: Params) -> None:
     _check_dataset(params)
     for name in params.curate.filters:
         _one_of(f"curate.filters.{name}", name, plugins("stages.filters"))
+    _check_versions(params)
     for name, method in params.methods.items():
         _check_method(name, method)
     _check_policies(params)
@@ -73,6 +75,29 @@ def _check_dataset(params: Params) -> None:
         _within(f"curate.splits.{name}", getattr(splits, name), 1)
 
 
+def _check_versions(params: Params) -> None:
+    for name, version in params.versions.items():
+        if name in MADE_BY_CURATE or not name.replace("-", "").replace("_", "").isalnum():
+            taken = ", ".join(MADE_BY_CURATE)
+            raise ParamsError(f"versions.{name}: a name becomes a folder; allowed: letters, digits, - and _, but not {taken}")
+        _one_of(f"versions.{name}.parent", version.parent, [POOL, *(other for other in params.versions if other != name)])
+        if not version.filters:
+            raise ParamsError(f"versions.{name}.filters: empty; name at least one of {', '.join(plugins('stages.filters'))}")
+        for step in version.filters:
+            _one_of(f"versions.{name}.filters.{step}", step, plugins("stages.filters"))
+        if version.image_size is not None:
+            _within(f"versions.{name}.image_size", version.image_size, 8)
+        _check_descent(name, params)
+
+
+def _check_descent(name: str, params: Params) -> None:
+    line = [name]
+    while (parent := params.versions[line[-1]].parent) != POOL:
+        if parent in line:
+            raise ParamsError(f"versions.{name}.parent: {' <- '.join([*line, parent])} goes round; let one descend from {POOL}")
+        line.append(parent)
+
+
 def _check_method(name: str, method: Method) -> None:
     key = f"methods.{name}"
     _one_of(key, name, plugins("models.methods"))
@@ -126,6 +151,7 @@ def _check_arms(params: Params) -> None:
         _one_of(f"arms.{name}.policy", arm.policy, params.policies)
         _one_of(f"arms.{name}.method", arm.method, params.methods)
         _one_of(f"arms.{name}.backbone", arm.backbone, params.backbones)
+        _one_of(f"arms.{name}.version", arm.version, [POOL, *params.versions])
         _within(f"arms.{name}.seed", arm.seed, 0, 2**31 - 1)
         _check_policy_of_arm(name, params)
 
@@ -163,6 +189,7 @@ def _check_training(params: Params) -> None:
     if not params.pretrain.budget > 0:
         raise ParamsError(f"pretrain.budget: {params.pretrain.budget!r} is out of range; allowed: FLOPs above 0")
     _within("pretrain.reference_share", params.pretrain.reference_share, 0, 1)
+    _within("pretrain.curation_share", params.pretrain.curation_share, 0, 1)
     _within("pretrain.evaluations", params.pretrain.evaluations, 1)
 
 
@@ -200,9 +227,27 @@ def check_plugins(params: Params) -> None:
         plugin_config(source.Config, "dataset.options", params.dataset.options)
     elif params.dataset.options:
         raise ParamsError(f"dataset.options: {params.dataset.options}, but source {params.dataset.source} has none; take them out")
-    for name, block in params.curate.filters.items():
-        filter_module = importlib.import_module(f"stages.filters.{name}")
-        plugin_config(filter_module.Config, f"curate.filters.{name}", block)
+    _check_filters("curate.filters", params.curate.filters, index_alone=True)
+    for name, version in params.versions.items():
+        needs = _check_filters(f"versions.{name}.filters", version.filters)
+        if needs and version.model == NOTHING:
+            raise ParamsError(
+                f"versions.{name}.model: {NOTHING}, and filter {needs[0]} looks at embeddings; give the weights of a model, such as "
+                f"{MODELS}/{next(iter(params.reference.methods), 'METHOD')}"
+            )
+
+
+def _check_filters(key: str, filters: dict[str, Any], index_alone: bool = False) -> list[str]:
+    """Check each filter's own block; the names of those that look at embeddings."""
+    needs = []
+    for name, block in filters.items():
+        module = importlib.import_module(f"stages.filters.{name}")
+        plugin_config(module.Config, f"{key}.{name}", block)
+        more = [*getattr(module, "READS", ()), *getattr(module, "WITH", ())]
+        if index_alone and more:
+            raise ParamsError(f"{key}.{name}: asks for {', '.join(more)}, which is not there yet; put it under versions.NAME.filters")
+        needs += [name] if getattr(module, "READS", ()) else []
+    return needs
 
 
 def _check_draws(key: str, views: dict[str, View], wanted: dict[str, tuple[int, int]]) -> None:

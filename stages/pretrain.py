@@ -1,9 +1,11 @@
 """pretrain@ARM: pretrain one learner under one policy until its FLOP budget is spent.
 
-Charged to the budget: the arm's share of the reference (if its criterion uses one), scoring, and training. Readings on the val
-split and downstream tasks are recorded, and not charged: every arm pays the same for them.
+Charged to the budget: the arm's share of its version's curation, its share of the reference (if its criterion uses one), scoring, and
+training. Readings on the val split and downstream tasks are recorded, and not charged: every arm pays the same for them.
 """
 
+import json
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -43,14 +45,15 @@ def pretrain(stage: Stage) -> None:
     recipe, policy = params.methods[arm.method], params.policies[arm.policy]
     check_fit(params, arm)
     pool = Pool.open(ROOT / "data/pool")
-    data = open_for(params, arm.method, arm.backbone, pool, uid_files.load(ROOT / "data/versions/pool/uids.npy"))
+    data = open_for(params, arm.method, arm.backbone, pool, uid_files.load(_version(arm) / "uids.npy"))
     fabric, seed = launch(params.run), 1_000_003 * params.seed + arm.seed
     objective = build(params, arm.method, arm.backbone, data.classes, seed)
+    curated = _curated(stage, arm)
     share, reference = _reference(stage, arm, data)
     proxy = build(params, arm.method, policy.proxy, data.classes, seed + PROXY) if policy.proxy else None
     online = build(params, arm.method, policy.online, data.classes, seed + ONLINE) if policy.online else None
     step = step_flops(objective, recipe, policy, data, proxy, reference, online)
-    steps, by = steps_within(params.pretrain.budget, share, step), "budget"
+    steps, by = steps_within(params.pretrain.budget, curated + share, step), "budget"
     if policy.scorer == "replay":
         replay = Replay(policy, recipe, data, replayed(ROOT / arm.after, data.uids), seed)
         selector: Selector = replay
@@ -62,14 +65,16 @@ def pretrain(stage: Stage) -> None:
             reference = Online(Proxy(fabric, online, recipe, steps), trusted, recipe, policy, seed + ONLINE)
         selector = Selector(policy, recipe, data, reference, seed, scorer)
     loop = Loop(fabric, objective, data, recipe, selector, steps, seed)
-    readings = Readings(stage, fabric, pool, objective, share, step, steps)
+    readings = Readings(stage, fabric, pool, objective, curated + share, step, steps)
     checkpoint = Checkpoint(_key(stage, arm), params.run.checkpoint_seconds)
     state = loop.run(readings.watch, lambda s: stage.track(s, description=stage.address), checkpoint)
     readings.write(state)
     save_encoder(stage.work, objective.exported(), params.backbones[arm.backbone])
     _write_trace(stage, data, state)
-    _record(stage, state, share, step, len(data), by)
+    _record(stage, state, {"curate": curated, "reference": share}, step, len(data), by)
     stage.metrics.update(readings.last())
+    if data.pixels.lost:
+        stage.metrics["lost"] = sorted(data.pixels.lost)
     checkpoint.remove()
 
 
@@ -77,6 +82,17 @@ def _arm(stage: Stage) -> Arm:
     if stage.arm is None:
         raise ValueError(f"{stage.name}: --arm is missing; allowed: {', '.join(stage.params.arms)}")
     return stage.params.arms[stage.arm]
+
+
+def _version(arm: Arm) -> Path:
+    """The folder of the version that the arm trains on."""
+    return ROOT / "data/versions" / arm.version
+
+
+def _curated(stage: Stage, arm: Arm) -> int:
+    """The arm's share of the FLOPs that making its version took."""
+    spent = json.loads((_version(arm) / "flops.json").read_text(encoding="utf-8"))["curate"]
+    return int(stage.params.pretrain.curation_share * spent)
 
 
 def _reference(stage: Stage, arm: Arm, data: Examples) -> tuple[int, Reference | None]:
@@ -184,9 +200,9 @@ def _write_trace(stage: Stage, data: Examples, state: State) -> None:
     pq.write_table(pa.table(columns), stage.work / "trace.parquet", compression="zstd")
 
 
-def _record(stage: Stage, state: State, share: int, step: StepFlops, available: int, by: str) -> None:
+def _record(stage: Stage, state: State, shares: dict[str, int], step: StepFlops, available: int, by: str) -> None:
     stage.flops["score"], stage.flops["train"] = state.step * step.score, state.step * step.train
-    total = share + state.step * step.total
+    total = sum(shares.values()) + state.step * step.total
     indices = state.column("index")
     stage.metrics.update(
         steps=state.step,
@@ -195,7 +211,7 @@ def _record(stage: Stage, state: State, share: int, step: StepFlops, available: 
         available_examples=available,
         budget=stage.params.pretrain.budget,
         stopped_by=by,
-        flops={"reference": share, "score": stage.flops["score"], "train": stage.flops["train"], "total": total},
+        flops={**shares, "score": stage.flops["score"], "train": stage.flops["train"], "total": total},
         loss=state.watched["curve"][-1]["loss"],
         **{name: value for name, value in state.watched["curve"][-1].items() if name not in ("step", "flops", "examples_seen", "loss")},
     )
@@ -213,7 +229,7 @@ def _key(stage: Stage, arm: Arm) -> str:
         "method": params.methods[arm.method],
         "backbone": params.backbones[arm.backbone],
     }
-    inputs = [ROOT / f"data/versions/{version}/uids.npy" for version in ("pool", "reference")] + [ROOT / "data/pool/index.parquet"]
+    inputs = [ROOT / f"data/versions/{version}/uids.npy" for version in (arm.version, "reference")] + [ROOT / "data/pool/index.parquet"]
     losses = ROOT / MODELS / reference_method(arm) / "losses.parquet"
     read = [ROOT / arm.after, losses]
     return key(settings, inputs + [path for path in read if path.is_file()])

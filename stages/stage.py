@@ -24,6 +24,7 @@ from stages.params_check import check_plugins
 
 # Stages whose outs do not lie in results/NAME/ARM: the root of their outs, and where metrics.json and cost.json go below it.
 PLACES = {"ingest": ("data/pool", ""), "curate": ("data", "versions")}
+KEYED = {"refine": "data/versions"}  # not results/NAME/KEY
 
 
 def place(name: str, arm: str | None = None) -> tuple[Path, Path]:
@@ -31,13 +32,13 @@ def place(name: str, arm: str | None = None) -> tuple[Path, Path]:
     if name in PLACES:
         root, records = PLACES[name]
         return ROOT / root, ROOT / root / records
-    folder = ROOT / "results" / name / (arm or "")
+    folder = ROOT / KEYED.get(name, f"results/{name}") / (arm or "")
     return folder, folder
 
 
 @dataclass
 class Stage:
-    """One execution of one stage.
+    """One execution of one stage; `arm` is what it runs for where it runs once an arm, or once a version.
 
     `work` is an empty folder; all that it holds after success is moved to `out`, file by file, each in one step.
     `flops` holds what the stage itself spent, by purpose (reference, score, train, evaluate); `metrics` becomes metrics.json.
@@ -90,16 +91,18 @@ def work_folder(address: str) -> Path:
 
 
 def main(run: Callable[[Stage], None]) -> None:
-    """Run one stage from the command line; `--arm NAME` is wanted exactly where the stage runs once an arm."""
+    """Run one stage from the command line; `--arm NAME` is wanted where the stage runs once an arm, `--version NAME` for refine."""
     name = run.__name__
+    option, section = ("version", "versions") if name == "refine" else ("arm", "arms")
     parser = argparse.ArgumentParser(prog=f"python -m stages.{name}", description=run.__doc__)
-    parser.add_argument("--arm", help="the arm of params.yaml to run")
-    arm = parser.parse_args().arm
+    parser.add_argument(f"--{option}", dest="key", help=f"which of {section} in params.yaml", required=name == "refine")
+    arm = parser.parse_args().key
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that finally blocks and the follower see the end
     try:
         params = load()
-        if arm is not None and arm not in params.arms:
-            raise ParamsError(f"--arm: {arm!r} is unknown; allowed: {', '.join(params.arms)}")
+        allowed = getattr(params, section)
+        if arm is not None and arm not in allowed:
+            raise ParamsError(f"--{option}: {arm!r} is unknown; allowed: {', '.join(allowed) or 'none, because there are none'}")
         if name in ("ingest", "reference"):  # the first to run, whatever was changed: nothing is spent before a mistake is known
             check_plugins(params)
     except ParamsError as error:

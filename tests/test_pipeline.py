@@ -9,8 +9,12 @@ import subprocess
 import sys
 import time
 
+import pyarrow.parquet as pq
 import pytest
 import yaml
+
+from stages.data import uids as uid_files
+from stages.data import version
 
 pytestmark = pytest.mark.slow
 TWO_ARMS = (
@@ -20,6 +24,8 @@ TWO_ARMS = (
     "~arms.simclr-uniform",
     "~arms.simclr-learnability",
     "~arms.supervised-uniform",
+    "+versions.clean={parent: pool, model: results/reference/models/supervised, filters: {semantic_duplicate: {}, label_error: {}}}",
+    "arms.supervised-learnability.version=clean",
 )
 TIMED = re.compile(r"cost\.json|results/compare|data/pool$|data/versions$|results/\w+$")
 
@@ -65,10 +71,28 @@ def test_the_budget_is_spent_to_within_one_percent_or_one_step(project):
     for arm in params["arms"]:
         metrics = json.loads((project / f"results/pretrain/{arm}/metrics.json").read_text())
         flops = metrics["flops"]
-        assert flops["total"] == flops["reference"] + flops["score"] + flops["train"]
+        assert flops["total"] == flops["curate"] + flops["reference"] + flops["score"] + flops["train"]
         step = (flops["score"] + flops["train"]) / metrics["steps"]
         assert 0 <= metrics["budget"] - flops["total"] < step
         assert metrics["stopped_by"] == "budget"
+
+
+def test_an_arm_trains_on_its_version_and_pays_for_it(project):
+    folder = project / "data/versions/clean"
+    lineage, trained = json.loads((folder / "lineage.json").read_text()), uid_files.load(folder / "uids.npy")
+    pool = version.load(project / "data/versions/pool")
+    assert lineage["parent"] == {"name": "pool", "digest": pool.digest}
+    assert [step["name"] for step in lineage["steps"]] == ["semantic_duplicate", "label_error"]
+    dropped = sum(sum(step["dropped"].values()) for step in lineage["steps"])
+    assert 0 < dropped == len(pool.uids) - len(trained)
+    trace = pq.read_table(project / "results/pretrain/supervised-learnability/trace.parquet")["uid"].to_pylist()
+    assert set(trace) <= set(trained) < set(pool.uids)
+    model = json.loads((project / "results/reference/models/supervised/reference.json").read_text())["train_flops"]
+    rows = {row["arm"]: row for row in json.loads((project / "results/compare/table.json").read_text())}
+    assert lineage["flops"]["model"] == model
+    assert rows["supervised-learnability"]["flops"]["curate"] == sum(lineage["flops"].values()) > model
+    assert rows["supervised-hard"]["flops"]["curate"] == 0
+    assert "clean" in (project / "results/compare/table.md").read_text()
 
 
 def test_nothing_to_do_says_so(project):

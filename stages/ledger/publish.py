@@ -9,6 +9,7 @@ import json
 import select
 import sys
 import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,15 @@ from stages.params import ROOT
 from stages.stage import place
 
 LARGE = 5_000_000  # bytes; a larger file is recorded by its path and hash, and stays with DVC
-VERSIONS = {"reference": ("reference", "pool"), "pretrain": ("pool",)}
+FIRST = ("pool", "reference")  # the versions that curate makes
+FOREACH = {"refine": "versions"}  # stages that run once an item of another section than arms
+# stage -> the versions that it reads, and those that it makes, by params.yaml and what stands after the @ of its address
+READ: dict[str, Callable[[dict[str, Any], str], Sequence[str]]] = {
+    "reference": lambda params, arm: FIRST,
+    "pretrain": lambda params, arm: (params["arms"][arm].get("version", "pool"),),
+    "refine": lambda params, arm: (params["versions"][arm].get("parent", "pool"),),
+}
+MADE: dict[str, Callable[[str], Sequence[str]]] = {"curate": lambda arm: FIRST, "refine": lambda arm: (arm,)}
 TASKS = ("linear_probe", "semi_supervised", "detection")
 
 
@@ -97,12 +106,32 @@ def open_run(mlflow: MlflowClient, address: str, execution: str, tags: dict[str,
         tags = {**tags, **{f"winnow.{kind}": str(chosen[kind]) for kind in ("policy", "method", "backbone")}}
         relevant |= {"arm": chosen, "policy": params["policies"][chosen["policy"]]}
         relevant |= {"method": params["methods"][chosen["method"]], "backbone": params["backbones"][chosen["backbone"]]}
+    if name in FOREACH:
+        relevant |= {"version": params[FOREACH[name]][arm]}
     run = runs.start(mlflow, address, execution, tags)
     runs.log_params(mlflow, run, relevant)
-    for version in VERSIONS.get(name, ()):
-        if digest := dvc_digest("curate", f"data/versions/{version}"):
-            runs.log_version(mlflow, run, f"{version} version", digest, f"data/versions/{version}", name)
+    for version in READ[name](params, arm) if name in READ else ():
+        log_version(mlflow, run, version, name)
     return run
+
+
+def log_version(mlflow: MlflowClient, run: str, version: str, context: str) -> None:
+    """Record a version by the digest in its lineage, with its parent; without a lineage by DVC's md5, if there is one."""
+    path = f"data/versions/{version}"
+    try:
+        lineage = json.loads((ROOT / path / "lineage.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        if digest := dvc_digest("curate", path):
+            runs.log_version(mlflow, run, f"{version} version", digest, {"path": path, "dvc_md5": digest}, context)
+        return
+    parent = lineage["parent"] or {}
+    tags = {f"winnow.parent_{key}": str(value) for key, value in parent.items()}
+    tags |= {"winnow.count": str(lineage["count"]), "winnow.pool_digest": lineage["pool"]["digest"]}
+    source = {"path": path, "sha256": lineage["digest"]}
+    runs.log_version(mlflow, run, f"{version} version", lineage["digest"], source, context, tags)
+    if context == "made":
+        made = {f"winnow.version.{version}": lineage["digest"], **{f"{k}.{version}": v for k, v in tags.items() if "parent" in k}}
+        runs.tag(mlflow, run, **made)
 
 
 def dvc_digest(stage: str, path: str) -> str | None:
@@ -137,7 +166,7 @@ def log_curve(mlflow: MlflowClient, run: str, path: Path, logged: int) -> int:
 
 
 def log_outs(mlflow: MlflowClient, run: str, address: str, logged: int) -> None:
-    """Everything that a finished stage left: metrics, cost, the rest of its curve, files or their hashes."""
+    """Everything that a finished stage left: metrics, cost, the rest of its curve, versions, files or their hashes."""
     name, _ = _split(address)
     out, records = place(*_split(address))
     log_curve(mlflow, run, out / "curve.csv", logged)
@@ -150,7 +179,14 @@ def log_outs(mlflow: MlflowClient, run: str, address: str, logged: int) -> None:
     _log_points(mlflow, run, points)
     tags = {"winnow__digest": records_digest(address) or "", "winnow__energy_quality": cost["energy_quality"]}
     runs.tag(mlflow, run, **tags, **({"winnow__protocol": metrics["protocol"]} if "protocol" in metrics else {}))
-    _log_files(mlflow, run, out, records, name)
+    for version in _made(address):
+        log_version(mlflow, run, version, "made")
+    _log_files(mlflow, run, out, records, address)
+
+
+def _made(address: str) -> Sequence[str]:
+    name, arm = _split(address)
+    return MADE[name](arm or "") if name in MADE else ()
 
 
 def log_comparison(mlflow: MlflowClient, execution: str) -> None:
@@ -173,15 +209,17 @@ def _log_points(mlflow: MlflowClient, run: str, points: dict[str, Any]) -> None:
     runs.log_metrics(mlflow, run, numbers, int(time.time() * 1000))
 
 
-def _log_files(mlflow: MlflowClient, run: str, out: Path, records: Path, name: str) -> None:
+def _log_files(mlflow: MlflowClient, run: str, out: Path, records: Path, address: str) -> None:
     """Small files as artifacts; for large ones, files.json with path, size and md5 (which is DVC's)."""
     listed = []
-    roots = [records / version for version in ("pool", "reference")] + [out / "splits"] if name == "curate" else [out]
+    versions = [ROOT / "data/versions" / version for version in _made(address)]
+    roots = [*versions, *([out / "splits"] if address == "curate" else [])] or [out]
     files = sorted({p for root in roots for p in root.rglob("*") if p.is_file()} | {records / "metrics.json", records / "cost.json"})
     for path in files:
         relative, size = path.relative_to(ROOT), path.stat().st_size
         if size <= LARGE and path.suffix in {".json", ".csv", ".md", ".html", ".png"}:
-            mlflow.log_artifact(run, str(path), str(path.parent.relative_to(out)).replace(".", "", 1) or None)
+            below = path.parent.relative_to(out) if path.is_relative_to(out) else Path()
+            mlflow.log_artifact(run, str(path), str(below).replace(".", "", 1) or None)
         else:
             digest = hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest()
             listed.append({"path": str(relative), "bytes": size, "md5": digest})

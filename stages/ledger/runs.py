@@ -2,6 +2,7 @@
 
 import fcntl
 import hashlib
+import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -97,11 +98,20 @@ def log_metrics(mlflow: MlflowClient, run: str, rows: list[tuple[str, float, int
         mlflow.log_batch(run, metrics=metrics[start_ : start_ + METRICS_A_BATCH])
 
 
-def log_version(mlflow: MlflowClient, run: str, name: str, digest: str, path: str, context: str) -> None:
-    """Record a dataset version as an input of the run, by DVC's own digest (at most 36 characters, as MLflow wants)."""
-    source = f'{{"path": "{path}", "dvc_md5": "{digest}"}}'
-    dataset = Dataset(name=name, digest=digest[:36], source_type="dvc", source=source)
-    mlflow.log_inputs(run, [DatasetInput(dataset, [InputTag("mlflow.data.context", context)])])
+def log_version(
+    mlflow: MlflowClient, run: str, name: str, digest: str, source: dict[str, str], context: str, tags: dict[str, str] | None = None
+) -> None:
+    """Record a dataset version as a dataset of the run.
+
+    Args:
+        digest: the SHA-256 of its uids, or DVC's own; cut to the 36 characters that MLflow takes.
+        source: where it is, with the whole digest.
+        context: what the run does with it: the stage that reads it, or `made`.
+        tags: of the dataset in this run, such as the version's parent.
+    """
+    dataset = Dataset(name=name, digest=digest[:36], source_type="dvc", source=json.dumps(source, sort_keys=True))
+    labels = {"mlflow.data.context": context, **(tags or {})}
+    mlflow.log_inputs(run, [DatasetInput(dataset, [InputTag(key, value) for key, value in labels.items()])])
 
 
 def end(mlflow: MlflowClient, run: str, execution: str, status: str) -> None:

@@ -1,8 +1,9 @@
 """table.json: one row an arm, built from the stages' own files; and the same as a table for the terminal and the README.
 
-FLOPs of an arm are what it is charged: its share of the reference, scoring and training, and curation's. Energy, CO2e and
-seconds are those of its pretrain stage, plus, for an arm that pays for a reference, the same share of the reference stage's:
-flops.reference of the arm over flops.reference of results/reference/cost.json (the FLOPs of all methods' references). Where a
+FLOPs of an arm are what it is charged: its share of its version's curation and of the reference, scoring and training. Energy, CO2e and
+seconds are those of its pretrain stage, plus the same share of the refine stages that made its version (curated.py), and, for an arm
+that pays for a reference, of the reference stage: flops.reference of the arm over flops.reference of results/reference/cost.json (the
+FLOPs of all methods' references). Where a
 part is unknown the sum is unknown (None, never 0), and `energy_quality` is that of the worst part. Downstream tasks are not
 charged: every arm pays the same for them.
 """
@@ -14,15 +15,15 @@ from typing import Any
 
 import yaml
 
-from stages.params import ROOT, UNTRAINED, Arm, Params
-from stages.report import numbers
+from stages.params import POOL, ROOT, UNTRAINED, Arm, Params
+from stages.report import curated, numbers
 from stages.report.files import read_json, require
 
 Row = dict[str, Any]
 
 KEYS = (
-    "arm", "policy", "method", "backbone", "seed", "flops", "kwh", "gco2e", "energy_quality", "seconds", "examples_seen", "tasks",
-    "budget", "stopped_by",
+    "arm", "policy", "method", "backbone", "seed", "version", "flops", "kwh", "gco2e", "energy_quality", "seconds", "examples_seen",
+    "tasks", "budget", "stopped_by",
 )  # fmt: skip
 FLOPS = ("curate", "reference", "score", "train", "total")
 QUALITIES = ("counter", "estimated", "unknown")  # best first
@@ -41,7 +42,7 @@ HEADLINES = (
 def task_names(dvc_yaml: Path = ROOT / "dvc.yaml") -> list[str]:
     """The stages that run once an arm on its encoder: a task that is added to dvc.yaml is in the comparison."""
     stages = yaml.safe_load(dvc_yaml.read_text(encoding="utf-8"))["stages"]
-    return [name for name, block in stages.items() if "foreach" in block and name != "pretrain"]
+    return [name for name, block in stages.items() if block.get("foreach") == "${arms}" and name != "pretrain"]
 
 
 def rows(params: Params, root: Path = ROOT) -> list[Row]:
@@ -52,7 +53,7 @@ def rows(params: Params, root: Path = ROOT) -> list[Row]:
     """
     tasks = task_names()
     elsewhere = params.reference.after != UNTRAINED
-    return [_row(name, arm, tasks, root, elsewhere) for name, arm in params.arms.items()]
+    return [_row(name, arm, tasks, root, elsewhere, params.pretrain.curation_share) for name, arm in params.arms.items()]
 
 
 def protocols(params: Params, root: Path = ROOT) -> dict[str, dict[str, list[str]]]:
@@ -66,15 +67,15 @@ def protocols(params: Params, root: Path = ROOT) -> dict[str, dict[str, list[str
     return found
 
 
-def _row(name: str, arm: Arm, tasks: list[str], root: Path, elsewhere: bool) -> Row:
+def _row(name: str, arm: Arm, tasks: list[str], root: Path, elsewhere: bool, share: float) -> Row:
     metrics = read_json(require(root, "pretrain", "metrics.json", name))
-    spent = {purpose: int(metrics["flops"][purpose]) for purpose in ("reference", "score", "train")}
-    spent["curate"] = _curate_flops(root)
+    spent = {purpose: int(metrics["flops"][purpose]) for purpose in FLOPS[:-1]}
     identity = {"arm": name, "policy": arm.policy, "method": arm.method, "backbone": arm.backbone, "seed": arm.seed}
+    identity["version"] = arm.version
     return {
         **identity,
         "flops": {**spent, "total": sum(spent.values())},
-        **_energy(name, spent["reference"], root, elsewhere),
+        **_energy(name, arm, spent, root, elsewhere, share),
         "examples_seen": metrics["examples_seen"],
         "tasks": _task_values(name, tasks, root),
         "budget": metrics["budget"],
@@ -82,26 +83,21 @@ def _row(name: str, arm: Arm, tasks: list[str], root: Path, elsewhere: bool) -> 
     }
 
 
-def _curate_flops(root: Path) -> int:
-    path = root / "data/versions/cost.json"
-    if not path.is_file():
-        raise ValueError(f"{path}: no such file, and the comparison needs it; make it with: dvc repro curate")
-    return int(read_json(path)["flops"]["curate"])
-
-
-def _energy(arm: str, reference_flops: int, root: Path, elsewhere: bool) -> Row:
-    """kwh, gco2e, seconds and energy_quality of the pretrain stage and the arm's share of the reference stage.
+def _energy(name: str, arm: Arm, spent: dict[str, int], root: Path, elsewhere: bool, curation_share: float) -> Row:
+    """kwh, gco2e, seconds and energy_quality of the pretrain stage, and the arm's share of its version's and the reference's making.
 
     A reference that was trained `elsewhere` left its FLOPs there, and neither energy nor time: the sums are unknown.
     """
-    parts = [(1.0, read_json(require(root, "pretrain", "cost.json", arm)))]
+    parts = [(1.0, read_json(require(root, "pretrain", "cost.json", name)))]
+    parts += curated.parts(arm.version, curation_share, root)
+    reference_flops = spent["reference"]
     if reference_flops:
         path = require(root, "reference", "cost.json")
         cost = read_json(path)
         whole = cost["flops"]["reference"]
         if whole < reference_flops:
             raise ValueError(
-                f"{path}: {whole} reference FLOPs, and arm {arm} was charged {reference_flops}; run: dvc repro pretrain@{arm}"
+                f"{path}: {whole} reference FLOPs, and arm {name} was charged {reference_flops}; run: dvc repro pretrain@{name}"
             )
         parts.append((reference_flops / whole, cost | (dict.fromkeys(("kwh", "gco2e", "seconds")) if elsewhere else {})))
         parts[-1][1].update({"energy_quality": "unknown"} if elsewhere else {})
@@ -152,21 +148,30 @@ def markdown(table: Iterable[Row], dirty: Mapping[str, float] | None = None) -> 
     table = ranked(table)
     titles = headlines(table)
     qualities = "/".join(sorted({row["energy_quality"] for row in table}, key=QUALITIES.index))
-    head = ["arm", "policy", "method", *titles.values(), "dirt trained on", "FLOPs total", "ref + score + train"]
+    refined = any(row["version"] != POOL for row in table)  # a column that could only say `pool` says nothing
+    parts = [*(["curate"] if refined else []), "ref", "score", "train"]
+    head = ["arm", "policy", "method", *(["version"] if refined else []), *titles.values()]
+    head += ["dirt trained on", "FLOPs total", " + ".join(parts)]
     head += [f"CO2e ({qualities})", "time"]
-    body = [_cells(row, list(titles), dirty) for row in table]
+    body = [_cells(row, list(titles), dirty, refined) for row in table]
     widths = [max(len(line[i]) for line in [head, *body]) for i in range(len(head))]
-    left = 3
+    left = 3 + refined
     rule = ["-" * width if i < left else "-" * (width - 1) + ":" for i, width in enumerate(widths)]
     lines = [[cell.ljust(w) if i < left else cell.rjust(w) for i, (cell, w) in enumerate(zip(line, widths, strict=True))]
              for line in (head, rule, *body)]  # fmt: skip
     return "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
 
 
-def _cells(row: Row, keys: list[str], dirty: Mapping[str, float] | None) -> list[str]:
+def _cells(row: Row, keys: list[str], dirty: Mapping[str, float] | None, refined: bool) -> list[str]:
     spent = row["flops"]
     total = spent["total"] or 1
-    split = " + ".join(f"{100 * spent[purpose] / total:.0f}" for purpose in ("reference", "score", "train"))
-    cells = [row["arm"], row["policy"], row["method"], *(numbers.percent(row["tasks"].get(key)) for key in keys)]
+    split = " + ".join(f"{100 * spent[purpose] / total:.0f}" for purpose in FLOPS[0 if refined else 1 : -1])
+    cells = [
+        row["arm"],
+        row["policy"],
+        row["method"],
+        *([row["version"]] if refined else []),
+        *(numbers.percent(row["tasks"].get(key)) for key in keys),
+    ]
     cells += [numbers.percent((dirty or {}).get(row["arm"])), numbers.flops(spent["total"]), f"{split} %"]
     return [*cells, numbers.grams(row["gco2e"]), numbers.seconds(row["seconds"])]

@@ -1,14 +1,43 @@
 """How two dataset versions differ: what both hold, what only one does and why the other left it out, and the shift of the classes."""
 
 from collections import Counter
+from dataclasses import dataclass
 from pathlib import Path
 
-import pyarrow.parquet as pq
+import numpy as np
 
-from stages.data import uids as uid_files
 from stages.data.pool import Pool
+from stages.data.version import Version, load
+from stages.report.histograms import Bar, classes
 
 SHOWN = 5
+STRANGE = "not in its pool"
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Two versions; `only_a` and `only_b` give for each uid that one alone holds the reason of the other."""
+
+    a: Version
+    b: Version
+    both: int
+    only_a: dict[str, str]
+    only_b: dict[str, str]
+
+    @classmethod
+    def of(cls, first: Path, second: Path) -> "Difference":
+        """Open and compare the versions in two folders.
+
+        Raises:
+            ValueError: if a folder holds no version.
+        """
+        a, b = load(first), load(second)
+        here, there = set(a.uids), set(b.uids)
+        return cls(a, b, len(here & there), _reasons(b, here - there), _reasons(a, there - here))
+
+    @property
+    def either(self) -> int:
+        return self.both + len(self.only_a) + len(self.only_b)
 
 
 def compare(first: Path, second: Path, pool: Path) -> list[str]:
@@ -22,52 +51,57 @@ def compare(first: Path, second: Path, pool: Path) -> list[str]:
     Raises:
         ValueError: if a folder holds no version.
     """
-    a, b = _uids(first), _uids(second)
-    both, either = len(a & b), len(a | b)
-    share = f" ({100 * both / either:.1f} %)" if either else ""
-    lines = [f"A {first}: {len(a)} examples", f"B {second}: {len(b)} examples", f"both hold {both} of {either}{share}"]
-    lines += [_only("A", "B", a - b, second), _only("B", "A", b - a, first)]
-    return lines + _shift(a, b, pool)
+    found = Difference.of(first, second)
+    share = f" ({100 * found.both / found.either:.1f} %)" if found.either else ""
+    lines = [f"{side} {folder}: {len(v.uids)} examples" for side, folder, v in (("A", first, found.a), ("B", second, found.b))]
+    lines += [f"both hold {found.both} of {found.either}{share}"]
+    lines += [_only("A", "B", found.only_a), _only("B", "A", found.only_b)]
+    return lines + _shift(found, pool)
 
 
-def _uids(folder: Path) -> set[str]:
-    try:
-        return set(uid_files.load(folder / "uids.npy"))
-    except (OSError, ValueError) as error:
-        raise ValueError(f"{folder}: no version there ({type(error).__name__}); give a folder with uids.npy, or its name") from None
-
-
-def _only(here: str, there: str, uids: set[str], other: Path) -> str:
+def _only(here: str, there: str, reasons: dict[str, str]) -> str:
     """How many only one holds, by the reason for which the other does not."""
-    if not uids:
+    if not reasons:
         return f"only {here}: none"
-    why = Counter(_reasons(other, uids).values())
-    why["not in its pool"] = len(uids) - sum(why.values())
-    told = ", ".join(f"{reason} {count}" for reason, count in why.most_common() if count)
-    return f"only {here}: {len(uids)}; why {there} has them not: {told}"
+    why = Counter(reasons.values())
+    told = ", ".join(f"{reason} {count}" for reason, count in sorted(why.items(), key=lambda item: (-item[1], item[0])))
+    return f"only {here}: {len(reasons)}; why {there} has them not: {told}"
 
 
-def _reasons(folder: Path, uids: set[str]) -> dict[str, str]:
-    """uid -> reason, of those that the version's own reasons name; of an image that came several times, the first."""
-    path = folder / "reasons.parquet"
-    if not path.is_file():
-        return {}
-    table = pq.ParquetFile(path).read(columns=["uid", "reason"])
+def _reasons(version: Version, uids: set[str]) -> dict[str, str]:
+    """uid -> reason, by the version's own reasons; of an image that came several times, the first."""
+    found = dict.fromkeys(sorted(uids), STRANGE)
+    table = version.reasons
     pairs = zip(table["uid"].to_pylist(), table["reason"].to_pylist(), strict=True)
-    return {uid: reason for uid, reason in reversed(list(pairs)) if uid in uids and reason}
+    found.update({uid: reason for uid, reason in reversed(list(pairs)) if uid in uids and reason})
+    return found
 
 
-def _shift(a: set[str], b: set[str], folder: Path) -> list[str]:
+def held(pool: Pool, version: Version) -> np.ndarray:
+    """(rows,) bool: the rows of the pool that the version holds, of equal images the first.
+
+    Raises:
+        ValueError: naming an image that is not in this pool.
+    """
+    mask = np.zeros(len(pool), bool)
+    mask[pool.rows(version.uids)] = True
+    return mask
+
+
+def moved(a: list[Bar], b: list[Bar]) -> list[tuple[str, float, float]]:
+    """(name, share in A, share in B) of bars of one pool, those first whose share changed most."""
+    pairs = [(one.name, one.after, other.after) for one, other in zip(a, b, strict=True)]
+    return sorted(pairs, key=lambda pair: -round(abs(pair[2] - pair[1]), 9))
+
+
+def _shift(found: Difference, folder: Path) -> list[str]:
     """The classes whose shares differ most; nothing where the pool does not know every example, or has no labels."""
-    if not (folder / "index.parquet").is_file() or not a or not b:
+    try:
+        pool = Pool.open(folder)
+        masks = [held(pool, version) for version in (found.a, found.b)]
+    except ValueError:
         return []
-    pool = Pool.open(folder)
-    label = dict(zip(pool.table["uid"].to_pylist(), pool.table["label"].to_pylist(), strict=True))
-    if not (a | b) <= label.keys() or not pool.classes:
+    if not pool.classes or not all(mask.any() for mask in masks):
         return []
-    shares = [{name: count / len(side) for name, count in Counter(label[uid] for uid in side).items()} for side in (a, b)]
-    shift = {k: round(abs(shares[1].get(k, 0) - shares[0].get(k, 0)), 9) for k in shares[0].keys() | shares[1].keys()}
-    moved = sorted(shift, key=lambda k: (-shift[k], k))[:SHOWN]
-    names = {k: pool.classes[k] if k >= 0 else "unlabelled" for k in moved}
-    told = [f"{names[k]} {100 * shares[0].get(k, 0):.1f} to {100 * shares[1].get(k, 0):.1f} %" for k in moved]
-    return ["classes, from A to B: " + ", ".join(told)]
+    told = [f"{name} {100 * a:.1f} to {100 * b:.1f} %" for name, a, b in moved(*(classes(pool, mask) for mask in masks))]
+    return ["classes, from A to B: " + ", ".join(told[:SHOWN])]

@@ -1,7 +1,9 @@
 """From names in params.yaml to a method around a backbone, with mistakes as one line each."""
 
+from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from timm.optim import create_optimizer_v2
 from timm.scheduler.cosine_lr import CosineLRScheduler
@@ -42,7 +44,7 @@ def optimisation(objective: Objective, recipe: Method, steps: int) -> tuple[torc
     return optimizer, schedule
 
 
-def open_for(params: Params, method: str, backbone: str, pool: Pool, uids: list[str]) -> Examples:
+def open_for(params: Params, method: str, backbone: str, pool: Pool, uids: Sequence[str] | np.ndarray) -> Examples:
     """The examples with these uids, with what the method needs, at the backbone's image size.
 
     Raises:

@@ -26,11 +26,22 @@ def outputs(network: nn.Module, call: Callable[[Tensor], Tensor], data: Examples
     out = []
     for start in range(0, len(data), chunk):
         images = data.pixels.get(np.arange(start, min(start + chunk, len(data))))
+        refuse_lost(data)
         view = make(images.to(fabric.device), PLAIN, generator("plain"))["image"][0]
         with fabric.autocast():
             out.append(call(view).float().cpu())
     network.train(training)
     return torch.cat(out)
+
+
+def refuse_lost(data: Examples) -> None:
+    """A stand-in is good enough to train on; what is measured on one is not comparable.
+
+    Raises:
+        ValueError: if a picture is lost.
+    """
+    for uid, reason in data.pixels.lost.items():
+        raise ValueError(f"{data.pixels.pool.folder}: uid {uid} is lost ({reason}), and results need it; run: dvc repro -f ingest")
 
 
 def features(encoder: nn.Module, data: Examples, fabric: Fabric) -> Tensor:

@@ -10,7 +10,7 @@ from models.methods import Batch, Objective
 from models.text import tokenize
 from stages.training.device import generator
 from stages.training.examples import Examples
-from stages.training.features import PLAIN, top_k
+from stages.training.features import PLAIN, refuse_lost, top_k
 
 CHUNK = 500
 
@@ -40,6 +40,7 @@ def _embeddings(objective: Objective, data: Examples, fabric: Fabric) -> tuple[T
     for start in range(0, len(data), CHUNK):
         indices = np.arange(start, min(start + CHUNK, len(data)))
         batch = data.batch(indices, data.pixels.get(indices), PLAIN, generator("plain"), fabric.device)
+        refuse_lost(data)
         with fabric.autocast():
             first, second = objective.embed(batch)
         sides.append((F.normalize(first.float(), dim=-1).cpu(), F.normalize(second.float(), dim=-1).cpu()))

@@ -4,6 +4,7 @@ The learner never notices: scoring runs in eval mode without gradient, on genera
 """
 
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -171,7 +172,7 @@ def reference_method(arm: Arm) -> str:
     return Path(arm.after).name if arm.after.startswith(MODELS) else arm.method
 
 
-def open_reference(params: Params, arm: Arm, uids: list[str], classes: int, pairs: bool, pair: bool) -> tuple[int, Reference]:
+def open_reference(params: Params, arm: Arm, uids: Sequence[str], classes: int, pairs: bool, pair: bool) -> tuple[int, Reference]:
     """The arm's share of the reference's FLOPs, and the reference, from results/reference/models/METHOD.
 
     METHOD is the arm's own, or that of the folder that its `after` names: the pair of one method can choose for another.
@@ -209,7 +210,7 @@ def _floats(column: Any) -> Tensor:
     return torch.from_numpy(column.to_numpy().astype(np.float32))
 
 
-def replayed(path: Path, uids: list[str]) -> np.ndarray:
+def replayed(path: Path, uids: Sequence[str]) -> np.ndarray:
     """The examples that a trace's run was trained on, in its order, as indices (n,) into `uids`.
 
     Raises:

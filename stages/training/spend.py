@@ -101,7 +101,7 @@ def steps_within(budget: float, already: int, step: StepFlops) -> int:
     steps = int((budget - already) // step.total)
     if steps < 1:
         raise ValueError(
-            f"pretrain.budget: {budget:.4g} FLOPs; the reference's share is {already:.4g} and one step {step.total:.4g}: "
+            f"pretrain.budget: {budget:.4g} FLOPs; curation's and the reference's share is {already:.4g}, one step {step.total:.4g}: "
             f"give at least {already + step.total:.4g}"
         )
     return steps

@@ -1,6 +1,7 @@
 """A loss that is not finite ends a run: nothing is ever selected by it, and the examples that it came from are kept to look at."""
 
 import csv
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -11,7 +12,7 @@ FOLDER = ROOT / ".winnow" / "unfinite"
 NAMED = 4  # uids in the message itself
 
 
-def refuse(tested: Tensor, uids: list[str], values: dict[str, Tensor], what: str, mend: str) -> None:
+def refuse(tested: Tensor, uids: Sequence[str], values: dict[str, Tensor], what: str, mend: str) -> None:
     """Nothing, where all of `tested` (n,) is finite. Else one csv with a row for each example that is not.
 
     Args:

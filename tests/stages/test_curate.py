@@ -1,13 +1,17 @@
 """Curation keeps the held-out apart, gives a reason for every drop, and repeats itself."""
 
 import copy
+import json
+import types
 
 import numpy as np
 import pyarrow as pa
 import pytest
 
 from stages import curate
+from stages.data import version
 from stages.filters.near_duplicate import hashes
+from stages.params import ParamsError
 
 
 @pytest.fixture(scope="module")
@@ -80,3 +84,37 @@ def test_balanced_takes_the_same_share_of_every_class():
     chosen = labels[curate.balanced(labels, 0.1)]
     assert [(chosen == c).sum() for c in range(3)] == [5, 3, 1]  # ceil(0.1 n)
     assert len(curate.balanced(labels, 1.0)) == len(labels)
+
+
+def test_steps_account_for_every_row(roles, digits_params, digits_pool):
+    """What goes into each step is what the one before it left, and all drops together are those of the roles."""
+    names = ["take_test", *digits_params.curate.filters, "take_probe", "take_val", "take_reference"]
+    assert [step["name"] for step in roles.steps] == names
+    assert roles.steps[0]["rows_in"] == len(digits_pool)
+    dropped = [sum(step["dropped"].values()) for step in roles.steps]
+    assert sum(dropped) == (roles.role == "dropped").sum()
+    splits = digits_params.curate.splits
+    taken = {"take_test": splits.test, "take_probe": splits.probe, "take_val": splits.val}
+    for before, step, gone in zip(roles.steps, roles.steps[1:], dropped, strict=False):
+        assert step["rows_in"] == before["rows_in"] - gone - taken.get(before["name"], 0)
+
+
+def test_filters_are_told_the_names_of_the_classes(digits_pool):
+    assert json.loads(curate.with_classes(digits_pool).schema.metadata[b"classes"]) == digits_pool.classes
+
+
+def test_a_filter_that_needs_more_than_the_index_is_one_clear_line():
+    needy = types.SimpleNamespace(READS=("embedding",), WITH=("held_out",))
+    with pytest.raises(ParamsError, match="x: needs embedding, held_out, and curate .*; name it in versions.NAME.filters"):
+        curate.index_alone(needy, "curate.filters.x")
+    curate.index_alone(types.SimpleNamespace(), "curate.filters.x")
+
+
+def test_both_versions_are_made_from_one_account(roles, digits_pool, digits_params, tmp_path):
+    why = np.where(roles.role == "dropped", roles.reason, roles.role)
+    for name in curate.VERSIONS:
+        version.write(tmp_path / name, name, digits_pool, roles.role == name, why, curate.lineage(digits_params, roles))
+    pool, reference = (version.load(tmp_path / name) for name in curate.VERSIONS)
+    assert not set(pool.uids) & set(reference.uids)
+    assert pool.lineage["steps"] == reference.lineage["steps"] == roles.steps
+    assert pool.lineage["reasons"]["reference"] == digits_params.curate.splits.reference

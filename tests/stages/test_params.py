@@ -38,7 +38,14 @@ def test_every_committed_policy_composes(name):
 
 
 @pytest.mark.parametrize(
-    "overrides", [["scale=debug"], ["dataset=digits"], ["experiment=methods"], ["dataset=folder", "dataset.path=x"]]
+    "overrides",
+    [
+        ["scale=debug"],
+        ["dataset=digits"],
+        ["experiment=methods"],
+        ["dataset=folder", "dataset.path=x"],
+        ["experiment=dataset_versions"],
+    ],
 )
 def test_every_committed_choice_composes(overrides):
     check_plugins(parse(compose.composed(overrides)))
@@ -65,6 +72,20 @@ def test_every_committed_choice_composes(overrides):
         ("policies.hard", {"criterion": "uniform", "scorer": "replay", "sampler": "joint"}, "policies.hard.scorer: replay takes what"),
         ("arms.supervised-hard.after", "results/x", "arms.supervised-hard.after: 'results/x', but policy hard reads no file"),
         ("arms.supervised-hard.policy", "hardest", "arms.supervised-hard.policy: 'hardest' is unknown; allowed: uniform, hard"),
+        ("arms.supervised-hard.version", "deduped", "arms.supervised-hard.version: 'deduped' is unknown; allowed: pool"),
+        (
+            "versions",
+            {"pool": {"filters": {"blank": {}}}},
+            "versions.pool: a name becomes a folder; allowed: letters, digits, - and _, but",
+        ),
+        ("versions", {"a": {"parent": "b", "filters": {"blank": {}}}}, "versions.a.parent: 'b' is unknown; allowed: pool"),
+        (
+            "versions",
+            {"a": {"parent": "b", "filters": {"blank": {}}}, "b": {"parent": "a", "filters": {"blank": {}}}},
+            "versions.a.parent: a <- b <- a goes round; let one descend from pool",
+        ),
+        ("versions", {"a": {}}, "versions.a.filters: empty; name at least one of"),
+        ("versions", {"a": {"filters": {"blury": {}}}}, "versions.a.filters.blury: 'blury' is unknown; allowed: "),
         ("arms", {}, "arms: empty"),
         (
             "dataset.source",
@@ -73,7 +94,7 @@ def test_every_committed_choice_composes(overrides):
         ),
         ("dataset.path", "???", "dataset.path: has no value"),
         ("dataset.pollution.noise", 1.5, "dataset.pollution.noise: 1.5 is out of range; allowed: [0, 1]"),
-        ("curate.filters", {"blurry": {}}, "curate.filters.blurry: 'blurry' is unknown; allowed: aspect, blank, blur"),
+        ("curate.filters", {"blurry": {}}, "curate.filters.blurry: 'blurry' is unknown; allowed: alignment, aspect, balanced, blank"),
         ("methods.simclr.views.image.scale", [0.5, 2.0], "methods.simclr.views.image.scale: [0.5, 2.0] is out of range"),
         ("run.precision", "fp8", "run.precision: 'fp8' is unknown; allowed: 32-true, bf16-mixed"),
         ("carbon.country", "GERMANY", "carbon.country: 'GERMANY' is unknown"),
@@ -96,6 +117,17 @@ def test_a_mistake_is_one_line(good, key, value, says):
         ("methods.simclr.settings.temperature", -1.0, "methods.simclr.settings: temperature: -1.0 is out of range"),
         ("methods.simclr.views.image.count", 3, "methods.simclr.views.image.count: 3 is out of range; allowed: [2, 2]"),
         ("curate.filters.blank.min_sd", 1, "curate.filters.blank.min_sd: not a key; did you mean min_std?"),
+        (
+            "curate.filters",
+            {"alignment": {"fraction": 0.3}},
+            "curate.filters.alignment: asks for embedding, text_embedding, which is not",
+        ),
+        (
+            "versions",
+            {"a": {"filters": {"label_error": {}}}},
+            "versions.a.model: data/splits, and filter label_error looks at embeddings",
+        ),
+        ("versions", {"a": {"filters": {"label_error": {"folds": 1}}}}, "versions.a.filters.label_error: folds: 1 is out of range"),
     ],
 )
 def test_a_plugins_own_keys_are_checked_too(good, key, value, says):

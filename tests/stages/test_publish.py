@@ -79,6 +79,27 @@ def test_mlflow_out_of_reach_is_one_warning_and_can_be_made_up_for(project):
     assert child.data.tags["winnow.late"] == "true"
 
 
+def test_versions_are_logged_by_the_digest_of_their_lineage(project):
+    """curate makes them; whoever reads one, such as a later version, has it as its input, with the tags of its parent."""
+    client, found = runs(project)
+    (child,) = [r for r in found if r.data.tags.get("dvc.stage") == "curate"]
+    made = {given.dataset.name: given for given in child.inputs.dataset_inputs}
+    assert set(made) == {"pool version", "reference version"}
+    for name in ("pool", "reference"):
+        lineage = json.loads((project / "data/versions" / name / "lineage.json").read_text())
+        given = made[f"{name} version"]
+        assert given.dataset.digest == lineage["digest"][:36]
+        assert json.loads(given.dataset.source) == {"path": f"data/versions/{name}", "sha256": lineage["digest"]}
+        tags = {tag.key: tag.value for tag in given.tags}
+        assert tags["mlflow.data.context"] == "made"
+        assert tags["winnow.pool_digest"] == lineage["pool"]["digest"]
+        assert child.data.tags[f"winnow.version.{name}"] == lineage["digest"]
+    cost = json.loads((project / "data/versions/cost.json").read_text())
+    assert set(cost["asked"]) == {"by", "at"}
+    paths = {artifact.path for artifact in client.list_artifacts(child.info.run_id, "versions/pool")}
+    assert {"versions/pool/card.html", "versions/pool/croissant.json", "versions/pool/lineage.json"} <= paths
+
+
 def test_publish_without_a_server_says_so_in_one_line(project):
     done = run(project, "stages.cli", "publish", MLFLOW_TRACKING_URI="http://127.0.0.1:9")
     assert done.returncode == 1

@@ -14,7 +14,8 @@ from PIL import Image
 
 from stages.data import uids as uid_files
 from stages.data.images import measure
-from stages.data.pool import Pool, PoolWriter
+from stages.data.pool import Pool
+from stages.data.pool_writer import PoolWriter
 from stages.params import Params, parse
 from stages.sources import Example
 
@@ -117,15 +118,21 @@ def world(tmp_path: Path) -> World:
     uid_files.save(tmp_path / "data/versions/pool/uids.npy", world.uids[:5])
     world.write("data/versions/cost.json", cost(1.0, 0.1, 40.0, "estimated"))
     world.write("results/reference/cost.json", cost(40.0, 0.004, 1.6, "estimated", reference=400))
-    spent = {"reference": 0, "score": 0, "train": 1000, "total": 1000}
+    spent = {"curate": 0, "reference": 0, "score": 0, "train": 1000, "total": 1000}
     make_arm(world, "plain", spent, [(500, 0.3), (1000, 0.5)], 0.5, cost(10.0, 0.001, 0.4, "estimated", train=1000, evaluate=7))
-    spent = {"reference": 200, "score": 300, "train": 500, "total": 1000}
+    spent = {"curate": 0, "reference": 200, "score": 300, "train": 500, "total": 1000}
     make_arm(
         world, "chosen", spent, [(600, 0.4), (1000, 0.7)], 0.7, cost(20.0, 0.002, 0.8, "counter", train=500, score=300, evaluate=7)
     )
     world.trace("plain", [0, 0, 0, 0, 1, 1, 1, 1], [0, 1, 2, 3, 0, 0, 4, 4], [0.0] * 8)
     world.trace("chosen", [0, 0, 1, 1], [0, 2, 1, 4], [1.0, 3.0, 0.5, 2.0])
     return world
+
+
+@pytest.fixture(name="cost")
+def the_cost():
+    """`cost` above."""
+    return cost
 
 
 class Page(HTMLParser):

@@ -1,5 +1,6 @@
 """The rows of table.json. Expected values are worked out by hand from the numbers in conftest.py."""
 
+import copy
 import json
 import shutil
 
@@ -13,6 +14,7 @@ CONTRACT = [
     "method",
     "backbone",
     "seed",
+    "version",
     "flops",
     "kwh",
     "gco2e",
@@ -53,10 +55,34 @@ def test_an_arm_with_a_reference_pays_its_share_and_the_worst_quality(world):
 
 
 def test_curation_is_part_of_the_total(world):
-    cost = files.read_json(world.root / "data/versions/cost.json")
-    cost["flops"]["curate"] = 25
-    world.write("data/versions/cost.json", cost)
+    metrics = files.read_json(world.root / "results/pretrain/plain/metrics.json")
+    metrics["flops"]["curate"] = 25
+    world.write("results/pretrain/plain/metrics.json", metrics)
     assert table.rows(world.params, world.root)[0]["flops"]["total"] == 1025
+
+
+def test_an_arm_pays_its_share_of_what_its_version_took(world, cost):
+    """Version `small` of `large` of the pool: half of 20 s, of 4 s, and of the reference's 40 s, of whose 400 FLOPs 100 made both."""
+    model = {"path": "results/reference/models/supervised"}
+    for name, parent, trained, seconds in (("large", "pool", 100, 4.0), ("small", "large", 0, 20.0)):
+        lineage = {"parent": {"name": parent}, "flops": {"embeddings": 10, "model": trained}, "model": model}
+        world.write(f"data/versions/{name}/lineage.json", lineage)
+        world.write(f"data/versions/{name}/cost.json", cost(seconds, 0.002, 0.8, "estimated", curate=10 + trained))
+    params = copy.deepcopy(world.params)
+    params.arms["plain"].version, params.pretrain.curation_share = "small", 0.5
+    row = table.rows(params, world.root)[0]
+    assert row["seconds"] == 10.0 + 0.5 * (20.0 + 4.0 + 40.0 * 100 / 400)
+    assert row["kwh"] == pytest.approx(0.001 + 0.5 * (0.002 + 0.002 + 0.004 / 4))
+    assert row["version"] == "small"
+    text = table.markdown(table.rows(params, world.root))
+    assert "| version |" in " ".join(text.split())
+    assert "curate + ref + score + train" in text
+    foreign = {"parent": {"name": "pool"}, "flops": {"model": 1}, "model": {"path": "else/where"}}
+    world.write("data/versions/large/lineage.json", foreign)
+    assert table.rows(params, world.root)[0]["kwh"] is None  # nobody knows what that model's training took
+    (world.root / "data/versions/small/lineage.json").unlink()
+    with pytest.raises(ValueError, match="dvc repro refine@small"):
+        table.rows(params, world.root)
 
 
 @pytest.mark.parametrize("stage", ["pretrain/chosen", "reference"])
@@ -82,7 +108,9 @@ def test_tasks_hold_numbers_only(world):
 
 
 def test_every_task_of_dvc_yaml_is_compared(tmp_path):
-    (tmp_path / "dvc.yaml").write_text("stages: {ingest: {cmd: a}, pretrain: {foreach: x, do: {}}, probe: {foreach: x, do: {}}}")
+    (tmp_path / "dvc.yaml").write_text(
+        "stages: {ingest: {cmd: a}, pretrain: {foreach: '${arms}', do: {}}, probe: {foreach: '${arms}', do: {}}}"
+    )
     assert table.task_names(tmp_path / "dvc.yaml") == ["probe"]
     assert {"linear_probe", "semi_supervised", "detection"} <= set(table.task_names())
 
@@ -105,7 +133,6 @@ def test_arms_left_over_on_disk_are_not_seen(world):
         ("results/pretrain/chosen/metrics.json", "dvc repro pretrain@chosen"),
         ("results/detection/plain/metrics.json", "dvc repro detection@plain"),
         ("results/reference/cost.json", "dvc repro reference"),
-        ("data/versions/cost.json", "dvc repro curate"),
     ],
 )
 def test_a_missing_file_is_named_with_the_command_that_makes_it(world, name, command):
