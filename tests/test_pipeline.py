@@ -24,7 +24,8 @@ TWO_ARMS = (
     "~arms.simclr-uniform",
     "~arms.simclr-learnability",
     "~arms.supervised-uniform",
-    "+versions.clean={parent: pool, model: results/reference/models/supervised, filters: {semantic_duplicate: {}, label_error: {}}}",
+    "+versions.clean={parent: pool, model: results/reference/models/supervised, "
+    "filters: {semantic_duplicate: {max_similarity: 0.9999}, label_error: {}}}",
     "arms.supervised-learnability.version=clean",
 )
 TIMED = re.compile(r"cost\.json|results/compare|data/pool$|data/versions$|results/\w+$")

@@ -182,7 +182,7 @@ def open_reference(params: Params, arm: Arm, uids: Sequence[str], classes: int, 
         pair: whether the reference's twin scores, and is paid for.
 
     Raises:
-        ValueError: if it was not trained, or for other examples.
+        ValueError: if it was not trained, or knows nothing of an example.
     """
     method = reference_method(arm)
     folder = ROOT / MODELS / method
@@ -190,20 +190,29 @@ def open_reference(params: Params, arm: Arm, uids: Sequence[str], classes: int, 
     if not summary["trained"]:
         raise ValueError(f"reference.methods: {method} is missing, and policy {arm.policy} needs its reference; add it")
     table = pq.ParquetFile(folder / "losses.parquet").read()
-    if table["uid"].to_pylist() != uids:
-        raise ValueError("results/reference: made for another version of the pool; run: dvc repro reference")
-    losses = _floats(table["loss"])
-    twin = _floats(table["twin_loss"]) if "twin_loss" in table.column_names else None
+    rows = _places(table["uid"].to_pylist(), uids)
+    losses = _floats(table["loss"])[rows]
+    twin = _floats(table["twin_loss"])[rows] if "twin_loss" in table.column_names else None
     reference = Reference(losses, twin=twin)
     if pairs:
         saved = load_file(folder / "embeddings.safetensors")
         objective = build(params, method, params.reference.backbone, classes, params.seed)
         objective.load_state_dict(load_file(folder / "method.safetensors"))
-        reference = Reference(losses, (saved["first"], saved["second"]), objective.eval().requires_grad_(False), twin)
+        sides = saved["first"][rows], saved["second"][rows]
+        reference = Reference(losses, sides, objective.eval().requires_grad_(False), twin)
     spent = summary["train_flops"] + summary["score_flops"]
     if pair:
         spent += summary["twin_train_flops"] + summary["twin_score_flops"]
     return int(params.pretrain.reference_share * spent), reference
+
+
+def _places(known: Sequence[str], uids: Sequence[str]) -> Tensor:
+    """Where each of the uids (n,) stands among those that the reference judged, of which a refined version has a part."""
+    there, wanted = np.array(known, "S32"), np.array(list(uids), "S32")  # sorted, as every version is
+    places = np.minimum(np.searchsorted(there, wanted), len(there) - 1)
+    if (there[places] != wanted).any():
+        raise ValueError("results/reference: made for another version of the pool; run: dvc repro reference")
+    return torch.from_numpy(places)
 
 
 def _floats(column: Any) -> Tensor:

@@ -18,7 +18,7 @@ from stages.training.build import build, open_for
 from stages.training.checkpoint import Checkpoint
 from stages.training.device import generator, launch
 from stages.training.loop import Loop
-from stages.training.scorers import Online, Proxy, Reference, replayed, scored
+from stages.training.scorers import Online, Proxy, Reference, _places, replayed, scored
 from stages.training.selection import UNIFORM, Replay, Selector, needs_reference
 from stages.training.spend import StepFlops, step_flops
 
@@ -371,3 +371,14 @@ def test_scoring_leaves_no_trace_in_the_learner(start, policy):
     assert torch.equal(random, torch.get_rng_state())
     assert loop.objective.training
     assert all(p.grad is None for p in loop.objective.parameters())
+
+
+def test_a_refined_version_finds_its_own_losses():
+    """The reference judged the whole pool version; a part of it, in its own order of uids, gets the losses of the same uids."""
+    known = sorted(f"{number:032x}" for number in (3, 17, 99, 256, 1 << 100))
+    part = [known[1], known[4]]
+    assert _places(known, part).tolist() == [1, 4]
+    assert _places(known, known).tolist() == list(range(5))
+    for stranger in ("0" * 32, "f" * 32):
+        with pytest.raises(ValueError, match="dvc repro reference"):
+            _places(known, [*part, stranger])
