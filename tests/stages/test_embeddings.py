@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 
 from stages.data.embeddings import Store, text_key
 from stages.filters import vectors
-from stages.params import ParamsError, Version
+from stages.params import Engine, ParamsError, Version
 from stages.training import embedding
 from stages.training.build import build
 from stages.training.embedder import open_embedder
@@ -165,3 +165,22 @@ def test_a_model_that_is_none_is_one_line(version, says, project, digits_params)
 def test_a_text_is_kept_by_its_words():
     assert text_key("a dog") != text_key("a cat")
     assert text_key("\udc80") == text_key("\udc80")  # a lone surrogate, from bytes that were no text
+
+
+@pytest.mark.slow
+def test_a_dask_cluster_makes_the_same_bytes(encoder, digits_pool, digits_params, monkeypatch):
+    """Two worker processes, which see the project's own root, so the weights are named by their whole path."""
+    version = dataclasses.replace(encoder, model=str(embedding.ROOT / encoder.model))
+    monkeypatch.setattr(embedding, "CHUNK", 64)
+    rows = np.arange(200)
+    table, track = digits_pool.table.take(rows), lambda items, **_: items
+    alone = embedding.Embeddings(digits_pool, version, digits_params, track)
+    kept = alone.embedding(rows, table)
+    files = {path.name: path.read_bytes() for path in alone.images.folder.iterdir()}
+    assert len(files) > 4
+    for path in alone.images.folder.iterdir():
+        path.unlink()
+    params = dataclasses.replace(digits_params, engine=Engine(cluster="local"))
+    spread = embedding.Embeddings(digits_pool, version, params, track)
+    assert spread.embedding(rows, table).equals(kept)
+    assert {path.name: path.read_bytes() for path in spread.images.folder.iterdir()} == files
