@@ -4,9 +4,9 @@
     python -m benchmarks.openclipart table               print and write openclipart.md from what is there
 
 Data: the Debian package openclipart-png (public domain), 8,121 files, of which 1,221 are links to others; classes are its 22 top
-folders. Raw is everything that opens; the other versions are those of conf/experiment/dataset_versions.yaml. All arms: SimCLR,
-ResNet-10, the same FLOPs, in which each pays for its version. Balance is that of the second-level folders (computer/icons,
-shapes/stars, ...), which no filter sees: `effective` is exp(entropy) of their shares, the number of folders if all were alike.
+folders. Raw is everything that opens; the other versions are those of conf/experiment/dataset_versions.yaml. All arms: SimCLR
+on timm's test_byobnet at 32 px, the same FLOPs, in which each pays for its version. Balance is that of the second-level folders
+(computer/icons, shapes/stars, ...), which no filter sees: `effective` is exp(entropy) of their shares, as many as if all were alike.
 """
 
 import json
@@ -32,7 +32,8 @@ COMPOSE = (
     "dataset=folder", "experiment=dataset_versions", "dataset.trusted=0.4",
     "~curate.filters.blank", "~curate.filters.exact_duplicate", "~curate.filters.near_duplicate",
     "curate.splits={reference: 800, probe: 1000, val: 200, test: 600}", "pretrain.budget=2e12", "reference.examples=20000",
-    "backbones.resnet10t.image_size=32", "backbones.test_byobnet.image_size=32", "run.threads=1",
+    "backbones.test_byobnet.image_size=32", "run.threads=1",
+    *(f"arms.{arm}.backbone=test_byobnet" for arm in ("raw", "deduplicated", "balanced", "retrieved")),
 )  # fmt: skip
 
 
