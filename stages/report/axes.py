@@ -13,13 +13,13 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
 from stages.report import numbers
-from stages.report.table import Row
+from stages.report.table import Row, choice
 
 GREY = "#4d4d4d"
 POLICIES = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#882255", "#999933")
 MARKERS = "osD^vPX*"
 DIRT = ("#cc6677", "#332288", "#88ccee", "#ddcc77", "#117733", "#44aa99", "#aa4499", "#999933")
-SPENT = {"reference": "#b8a9c9", "score": "#7fb3d5", "train": "#34495e"}
+SPENT = {"curate": "#ddc9a3", "reference": "#b8a9c9", "score": "#7fb3d5", "train": "#34495e"}
 INK, SOFT, FAINT = "#222222", "#777777", "#c8c8c8"
 STYLE: dict[Any, Any] = {
     "font.size": 11,
@@ -53,7 +53,7 @@ class Look:
 
     @classmethod
     def of(cls, table: Sequence[Row]) -> "Look":
-        policies = list(dict.fromkeys(row["policy"] for row in table))
+        policies = list(dict.fromkeys(choice(row) for row in table))
         others = [policy for policy in policies if policy != "uniform"]
         colours = {"uniform": GREY} | {policy: POLICIES[i % len(POLICIES)] for i, policy in enumerate(others)}
         methods = dict.fromkeys(row["method"] for row in table)
@@ -69,6 +69,11 @@ class Label:
     text: str
     colour: str
     weight: str = "bold"
+
+
+def spent_colours(table: Sequence[Row]) -> dict[str, str]:
+    """The purposes that FLOPs went to, and their colours; curation only where somebody paid for it."""
+    return {part: colour for part, colour in SPENT.items() if part != "curate" or any(row["flops"][part] for row in table)}
 
 
 def dirt_colours(kinds: Sequence[str]) -> dict[str, str]:

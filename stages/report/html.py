@@ -8,7 +8,7 @@ import yaml
 
 from stages.params import Params
 from stages.report.accounting import Accounting
-from stages.report.axes import SPENT, dirt_colours
+from stages.report.axes import dirt_colours, spent_colours
 from stages.report.dirt import Dirt
 from stages.report.grids import Grid
 from stages.report.page import render
@@ -62,7 +62,7 @@ def page(content: Content) -> str:
         equal=equal(table),
         pictures={name: data_uri(path.read_bytes()) for name, path in content.pictures.items()},
         captions=CAPTIONS,
-        spent=SPENT,
+        spent=spent_colours(content.table),
         colours=dirt_colours(content.dirt.kinds),
         appendix=yaml.safe_dump(asdict(content.params), sort_keys=True, allow_unicode=True),
     )

@@ -14,12 +14,26 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from stages.report import numbers
-from stages.report.axes import FAINT, INK, SOFT, SPENT, STYLE, Label, Look, cost_axis, dirt_colours, flops_axis, label, percent_axis
+from stages.report.axes import (
+    FAINT,
+    INK,
+    SOFT,
+    STYLE,
+    Label,
+    Look,
+    cost_axis,
+    dirt_colours,
+    flops_axis,
+    label,
+    percent_axis,
+    spent_colours,
+)
 from stages.report.balance import Balance
 from stages.report.dirt import Dirt
-from stages.report.table import MAIN, Row, ranked
+from stages.report.table import MAIN, Row, choice, ranked
 
 Curves = dict[str, tuple[list[float], list[float]]]  # arm -> FLOPs spent, kNN top-1 on val
+PAID = {"curate": "the version", "reference": "the reference"}
 
 
 def draw(folder: Path, table: list[Row], curves: Curves, dirt: Dirt, balance: Balance) -> dict[str, Path]:
@@ -49,41 +63,44 @@ def _save(figure: Figure, path: Path) -> Path:
 
 
 def short(row: Row, table: Sequence[Row]) -> str:
-    """What tells an arm from the others of a panel: its policy, and its backbone and seed where they differ."""
-    parts = [row["policy"], *([row["backbone"]] if len({r["backbone"] for r in table}) > 1 else [])]
+    """What tells an arm from the others of a panel: its policy or version, and its backbone and seed where they differ."""
+    parts = [choice(row), *([row["backbone"]] if len({r["backbone"] for r in table}) > 1 else [])]
     return ", ".join(parts + ([f"seed {row['seed']}"] if len({r["seed"] for r in table}) > 1 else []))
 
 
 def training_curves(table: list[Row], curves: Curves, look: Look) -> Figure:
-    """A panel a method: kNN top-1 on val against FLOPs spent. A curve begins after the arm's share of the reference, which the bars
-    at the foot show."""
+    """A panel a method: kNN top-1 on val against FLOPs spent. A curve begins after the arm's share of its version's making and of
+    the reference, which the bars at the foot show."""
     figure, panels = _panels(table, "kNN top-1 on val")
     values = [value for _, top1 in curves.values() for value in top1]
     low, high = (np.floor(10 * min(values)) / 10, max(values)) if values else (0.0, 1.0)
     unit = (high - low) / 14
-    deepest = max(sum(row["flops"]["reference"] > 0 for row in rows) for _, rows in panels)
+    deepest = max(sum(_paid(row) > 0 for row in rows) for _, rows in panels)
     for axes, rows in panels:
         for row in rows:
-            axes.plot(*curves[row["arm"]], color=look.colours[row["policy"]], marker=look.markers[row["method"]], ms=4, lw=2)
+            axes.plot(*curves[row["arm"]], color=look.colours[choice(row)], marker=look.markers[row["method"]], ms=4, lw=2)
         _reference_bars(axes, rows, look, low, unit)
         axes.set_ylim(low - unit * (0.3 + 0.9 * deepest), high + unit)
         axes.set_yticks([tick for tick in axes.get_yticks() if low - 1e-9 <= tick <= min(high + unit, 1.001)])
         flops_axis(axes, max(row["flops"]["total"] for row in table), "FLOPs spent, reference and scoring included")
     for axes, rows in panels:
         drawn = [(row, *curves[row["arm"]]) for row in rows if curves[row["arm"]][0]]
-        label(axes, [Label(x[-1], y[-1], short(row, rows), look.colours[row["policy"]]) for row, x, y in drawn])
+        label(axes, [Label(x[-1], y[-1], short(row, rows), look.colours[choice(row)]) for row, x, y in drawn])
     return figure
 
 
 def _reference_bars(axes: Axes, rows: list[Row], look: Look, low: float, unit: float) -> None:
-    """Below the lowest tick, a bar for each arm that pays for a reference: what it had spent before its first step."""
-    paying = [row for row in rows if row["flops"]["reference"]]
-    for place, row in enumerate(paying):
-        height, share = low - unit * (0.7 + 0.9 * place), row["flops"]["reference"]
-        axes.plot([0, share], [height] * 2, color=look.colours[row["policy"]], lw=6, solid_capstyle="butt")
-        axes.annotate(
-            "paid for the reference", (share, height), (5, 0), textcoords="offset points", va="center", fontsize=9, color=SOFT
-        )
+    """Below the lowest tick, a bar for each arm that pays for a version or a reference: what it had spent before its first step."""
+    for place, row in enumerate(row for row in rows if _paid(row)):
+        height, share = low - unit * (0.7 + 0.9 * place), _paid(row)
+        what = " and ".join(name for part, name in PAID.items() if row["flops"][part])
+        axes.plot([0, share], [height] * 2, color=look.colours[choice(row)], lw=6, solid_capstyle="butt")
+        axes.annotate(f"paid for {what}", (share, height), (5, 0), textcoords="offset points", va="center", fontsize=9, color=SOFT)
+
+
+def _paid(row: Row) -> int:
+    """FLOPs before the first step."""
+    return sum(int(row["flops"][part]) for part in PAID)
 
 
 def accuracy(table: list[Row], look: Look, key: str) -> Figure:
@@ -92,7 +109,7 @@ def accuracy(table: list[Row], look: Look, key: str) -> Figure:
     drawn = [row for row in table if costs[row["arm"]] is not None]
     figure, axes = plt.subplots(figsize=(6.4, 4.9), layout="constrained")
     for row in drawn:
-        colour, marker = look.colours[row["policy"]], look.markers[row["method"]]
+        colour, marker = look.colours[choice(row)], look.markers[row["method"]]
         axes.plot(costs[row["arm"]], row["tasks"][MAIN], marker, color=colour, ms=10, mec="white", mew=1, zorder=3, clip_on=False)
     axes.set_ylabel("linear probe top-1 on test")
     axes.margins(y=0.12)
@@ -105,7 +122,7 @@ def accuracy(table: list[Row], look: Look, key: str) -> Figure:
         cost_axis(axes, most, 1.6)
         axes.set_xlabel(f"gCO2e in all ({', '.join(sorted({row['energy_quality'] for row in drawn}))})")
     texts = {row["arm"]: f"{short(row, table)}  {numbers.percent(row['tasks'][MAIN])}" for row in drawn}
-    label(axes, [Label(costs[row["arm"]], row["tasks"][MAIN], texts[row["arm"]], look.colours[row["policy"]]) for row in drawn])
+    label(axes, [Label(costs[row["arm"]], row["tasks"][MAIN], texts[row["arm"]], look.colours[choice(row)]) for row in drawn])
     _method_legend(axes, look, [row["arm"] for row in table if row not in drawn])
     return figure
 
@@ -128,8 +145,9 @@ def _method_legend(axes: Axes, look: Look, left_out: list[str]) -> None:
 def spending(table: list[Row]) -> Figure:
     """Where each arm's FLOPs went, and the images it trained on for them."""
     order = ranked(table)[::-1]
-    shares = {purpose: [row["flops"][purpose] for row in order] for purpose in SPENT}
-    figure, axes, ends = _stacked([row["arm"] for row in order], shares, SPENT)
+    colours = spent_colours(table)
+    shares = {purpose: [row["flops"][purpose] for row in order] for purpose in colours}
+    figure, axes, ends = _stacked([row["arm"] for row in order], shares, colours)
     for place, row in enumerate(order):
         axes.text(ends[place], place, f"  {row['examples_seen']:,} images trained on", va="center", fontsize=9)
     flops_axis(axes, float(ends.max()), "FLOPs")
@@ -171,12 +189,12 @@ def dirt_over_training(table: list[Row], dirt: Dirt, look: Look) -> Figure:
     for axes, rows in panels:
         axes.plot([0, most], [dirt.in_pool] * 2, color="#999999", lw=1.2, ls=(0, (4, 3)))
         for row in rows:
-            axes.plot(*_course(row, dirt), color=look.colours[row["policy"]], lw=2, marker=look.markers[row["method"]], ms=3)
+            axes.plot(*_course(row, dirt), color=look.colours[choice(row)], lw=2, marker=look.markers[row["method"]], ms=3)
         axes.set_ylim(0, max([dirt.in_pool, *(c.max() for c in dirt.course.values() if len(c))]) * 1.1)
         flops_axis(axes, most, "FLOPs spent, reference and scoring included")
     for axes, rows in panels:
         ends = [(row, *_course(row, dirt)) for row in rows if len(dirt.course[row["arm"]])]
-        labels = [Label(x[-1], y[-1], short(row, rows), look.colours[row["policy"]]) for row, x, y in ends]
+        labels = [Label(x[-1], y[-1], short(row, rows), look.colours[choice(row)]) for row, x, y in ends]
         label(axes, [*labels, Label(most, dirt.in_pool, "pool version", SOFT, "normal")])
     return figure
 
@@ -205,7 +223,7 @@ def _course(row: Row, dirt: Dirt) -> tuple[np.ndarray, np.ndarray]:
     """FLOPs spent at the middle of each part of an arm's training, and the share of dirt in the part."""
     share, spent = dirt.course[row["arm"]], row["flops"]
     middle = (np.arange(len(share)) + 0.5) / max(len(share), 1)
-    return spent["reference"] + middle * (spent["score"] + spent["train"]), share
+    return _paid(row) + middle * (spent["score"] + spent["train"]), share
 
 
 def _panels(table: list[Row], title: str) -> tuple[Figure, list[tuple[Axes, list[Row]]]]:

@@ -123,6 +123,12 @@ def _task_values(arm: str, tasks: list[str], root: Path) -> dict[str, float]:
     return values
 
 
+def choice(row: Row) -> str:
+    """What an arm chose to train on, in a word or two: its policy, and its version where that is not the pool's."""
+    policy, version = str(row["policy"]), str(row["version"])
+    return policy if version == POOL else version if policy == "uniform" else f"{policy} on {version}"
+
+
 def ranked(table: Iterable[Row]) -> list[Row]:
     """Methods in the order of params.yaml, each with its best linear top-1 first."""
     table = list(table)

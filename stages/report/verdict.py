@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from stages.report import numbers
 from stages.report.dirt import Dirt
-from stages.report.table import MAIN, Row, headlines
+from stages.report.table import MAIN, Row, choice, headlines
 
 CONTROL = "uniform"
 
@@ -43,8 +43,8 @@ def verdict(table: list[Row], tested: int, dirt: Dirt) -> list[str]:
 
 def _groups(members: list[Row]) -> list[Group]:
     """Best first."""
-    policies = {row["policy"]: None for row in members}
-    groups = [Group(policy, [row for row in members if row["policy"] == policy]) for policy in policies]
+    policies = {choice(row): None for row in members}
+    groups = [Group(policy, [row for row in members if choice(row) == policy]) for policy in policies]
     return sorted(groups, key=lambda group: -group.mean())
 
 
@@ -129,7 +129,7 @@ def _exceptions(groups: list[Group], control: Group) -> list[str]:
 
 
 def _sureness(table: list[Row]) -> str:
-    cells = [(row["policy"], row["method"], row["backbone"]) for row in table]
+    cells = [(choice(row), row["method"], row["backbone"]) for row in table]
     least = min(cells.count(cell) for cell in cells)
     if least == 1:
         return "One seed an arm (n = 1): no statistical significance can be claimed, and another seed may order the arms differently."

@@ -54,10 +54,11 @@ def test_a_curve_begins_after_the_share_of_the_reference(world):
 
 
 def test_one_colour_a_policy_and_one_marker_a_method():
-    rows = [{"policy": p, "method": m} for m in ("x", "y") for p in ("hard", "uniform", "easy")]
-    look = axes.Look.of(rows)
+    rows = [{"policy": p, "method": m, "version": "pool"} for m in ("x", "y") for p in ("hard", "uniform", "easy")]
+    look = axes.Look.of([*rows, {"policy": "uniform", "method": "x", "version": "small"}])
     assert look.colours["uniform"] == axes.GREY
-    assert len(set(look.colours.values())) == 3
+    assert len(set(look.colours.values())) == 4
+    assert "small" in look.colours
     assert look.markers == {"x": "o", "y": "s"}
 
 

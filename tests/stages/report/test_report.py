@@ -1,5 +1,6 @@
 """The comparison as a whole: its files, the page, the grids and the verdict, over the world of conftest.py."""
 
+import copy
 import json
 import subprocess
 import sys
@@ -176,3 +177,22 @@ def test_verdict_over_seeds_takes_means(world):
     text = " ".join(verdict(rows, 1000, dirt.read(world.params, world.pool, world.root)))
     assert "hard won: 65.0 % linear-probe top-1 against 45.0 %" in text
     assert "Means over at least 2 seeds" in text
+
+
+def test_versions_are_told_apart_and_paid_for(world, cost, tmp_path, page):
+    """Arm `plain` on a version of its own, which took a quarter of its FLOPs: it is no longer the control."""
+    params = copy.deepcopy(world.params)
+    params.arms["plain"].version = "small"
+    metrics = files.read_json(world.root / "results/pretrain/plain/metrics.json")
+    metrics["flops"] |= {"curate": 250, "train": 750}
+    world.write("results/pretrain/plain/metrics.json", metrics)
+    world.write("data/versions/small/lineage.json", {"parent": {"name": "pool"}, "flops": {"embeddings": 250}, "model": None})
+    world.write("data/versions/small/cost.json", cost(1.0, 0.001, 0.4, "estimated", curate=250))
+    out = tmp_path / "compare"
+    out.mkdir()
+    compare.write(params, world.root, out)
+    words = page((out / "report.html").read_text()).words
+    assert "uniform on small" in words
+    assert "curate + reference + score + train" in words
+    assert "there is no uniform arm to compare with" in words
+    assert "25 + 0 + 0 + 75 %" in words.replace("\u00a0", " ")
