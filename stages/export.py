@@ -13,6 +13,7 @@ import io
 import json
 import os
 import shutil
+import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import islice
@@ -62,9 +63,9 @@ def export(version: Path, pool: Pool, out: Path, kind: str) -> int:
     what = load(version)
     if out.exists():
         raise ValueError(f"{out}: is there already; give another place, or remove it")
-    partial = out.with_name(out.name + ".partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    partial = Path(tempfile.mkdtemp(prefix=f"{out.name}.", suffix=".partial", dir=out.parent))
+    partial.chmod(0o755)
     try:
         WRITERS[kind](partial, what, pool)
         os.replace(partial, out)

@@ -52,13 +52,15 @@ def refine(stage: Stage) -> None:
     stage.flops["curate"] = sum(spent.values())
     stage.metrics.update(rows=len(rows), kept=int(kept.sum()), reasons=versions.counts(reason[~kept]))
     stage.facts["asked"] = asked()
+    if columns and columns.embeddings.reused:  # the FLOPs count them, and what they cost when they were made was not measured here
+        stage.facts |= {"embeddings_reused": columns.embeddings.reused, "energy_quality": "unknown", "kwh": None, "gco2e": None}
 
 
 @dataclass
 class Columns:
     """Adds the columns that filters read to the tables that they get.
 
-    `known` says which tables a version before this one had embedded by which model, and so paid for: model (SHA-256) -> tables.
+    `known` says what a version before this one had embedded by which model, and so paid for: model (SHA-256) -> TABLE.COLUMN.
     """
 
     embeddings: Embeddings
@@ -69,10 +71,10 @@ class Columns:
 
     def __call__(self, name: str, table: pa.Table) -> pa.Table:
         rows = table["row"].to_numpy()
-        free = name in self.known.get(self.embeddings.embedder.key, ())
         for column in self.reads:
+            free = f"{name}.{column}" in self.known.get(self.embeddings.embedder.key, ())
             table = getattr(self.embeddings, column)(rows, table, free)
-        self.embedded.append(name)
+            self.embedded.append(f"{name}.{column}")
         if name == "pool":
             self.shown = rows, vectors(table, "embedding")
         return table
@@ -86,7 +88,12 @@ class Columns:
     def model(self, wanted: Version) -> dict[str, Any]:
         """What lineage.json says of it."""
         maker = self.embeddings.embedder
-        named = {"name": maker.name, "path": wanted.model, "architecture": wanted.architecture, "sha256": maker.key}
+        named = {
+            "name": maker.name,
+            "path": versions.portable("model", wanted.model),
+            "architecture": wanted.architecture,
+            "sha256": maker.key,
+        }
         return {**named, "image_size": maker.size, "store": self.embeddings.name, "embedded": sorted(self.embedded)}
 
 

@@ -31,11 +31,8 @@ class Store:
         """Places (m,) of the distinct keys that are not here, each at its first occurrence, in the given order."""
         wanted = _packed(keys)
         _, first = np.unique(wanted, return_index=True)
-        known = np.zeros(len(wanted), bool)
-        for _, part in self._parts():
-            known |= np.isin(wanted, part)
         first.sort()
-        return first[~known[first]]
+        return first[self._find(wanted[first])[0] < 0]
 
     def add(self, keys: Sequence[str], vectors: np.ndarray) -> None:
         """Keep vectors (m, D) for m distinct keys, as float16."""
@@ -50,24 +47,35 @@ class Store:
         Raises:
             ValueError: if one is not here.
         """
-        wanted, out = _packed(keys), None
-        found = np.zeros(len(wanted), bool)
-        for path, part in self._parts():
-            order = np.argsort(part)
-            place = np.minimum(np.searchsorted(part, wanted, sorter=order), len(part) - 1)
-            mine = (part[order[place]] == wanted) & ~found
-            vectors = np.load(path, mmap_mode="r")
-            out = np.zeros((len(wanted), vectors.shape[1]), np.float32) if out is None else out
-            out[mine] = vectors[order[place[mine]]]
-            found |= mine
-        if out is None or not found.all():
-            raise ValueError(f"{self.folder}: no embedding of {keys[int(np.argmin(found))]}")
+        part, place = self._find(_packed(keys))
+        if not len(part) or part.min() < 0:
+            raise ValueError(f"{self.folder}: no embedding of {keys[int(np.argmin(part))] if len(part) else 'nothing'}")
+        parts = self._parts()
+        out = np.empty((len(keys), np.load(_vectors(parts[0]), mmap_mode="r").shape[1]), np.float32)
+        order = np.argsort(part, kind="stable")
+        for rows in np.split(order, np.flatnonzero(np.diff(part[order])) + 1):
+            out[rows] = np.load(_vectors(parts[part[rows[0]]]))[place[rows]]
         out /= np.maximum(np.linalg.norm(out, axis=1, keepdims=True), 1e-12)
         return out
 
-    def _parts(self) -> list[tuple[Path, np.ndarray]]:
-        keys = sorted(self.folder.glob("*.keys.npy"))
-        return [(path.with_name(path.name.replace(".keys.", ".vectors.")), np.load(path)) for path in keys]
+    def _find(self, wanted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Which part (n,) holds each key, -1 for none, and where in it (n,): all parts' keys are sorted once."""
+        keys = [np.load(path) for path in self._parts()]
+        if not keys:
+            return np.full(len(wanted), -1), np.zeros(len(wanted), np.int64)
+        known = np.concatenate(keys)
+        part = np.repeat(np.arange(len(keys)), [len(one) for one in keys])
+        place = np.concatenate([np.arange(len(one)) for one in keys])
+        order = np.argsort(known, kind="stable")
+        at = order[np.minimum(np.searchsorted(known, wanted, sorter=order), len(known) - 1)]
+        return np.where(known[at] == wanted, part[at], -1), place[at]
+
+    def _parts(self) -> list[Path]:
+        return sorted(self.folder.glob("*.keys.npy"))
+
+
+def _vectors(keys: Path) -> Path:
+    return keys.with_name(keys.name.replace(".keys.", ".vectors."))
 
 
 def _packed(keys: Sequence[str]) -> np.ndarray:

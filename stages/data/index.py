@@ -15,6 +15,7 @@ from typing import Self, overload
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from stages.params import ROOT
@@ -40,7 +41,8 @@ class Index:
     """Columns of n images, each (n,).
 
     `shard`, `offset`, `size`, `label` and `place` go by row of index.parquet. `high`, `low` (the halves of a uid) and `row` go by
-    uid, ascending, equal uids by row; `place` of a row is where its uid stands there.
+    uid, ascending; `place` of a row is where its uid stands there. Equal uids may have other labels and captions, and come in the order
+    in which curation trusts them: of the test split, trusted, the rest, each by row. So the first is the one that it keeps.
     """
 
     def __init__(self, columns: dict[str, np.ndarray]) -> None:
@@ -77,7 +79,7 @@ class Index:
         return f"{self.high[place]:016x}{self.low[place]:016x}"
 
     def find(self, high: np.ndarray, low: np.ndarray) -> np.ndarray:
-        """Rows (k,) int64 that hold the uids of these halves (k,) uint64; of equal images the first, -1 where there is none."""
+        """Rows (k,) int64 that hold the uids of these halves (k,) uint64; of equal images the most trusted, -1 where there is none."""
         if not len(self):
             return np.full(len(high), -1)
         starts = range(0, len(high), BATCH)  # parts fit into the processor's cache, and searching leaves Python's lock
@@ -140,17 +142,24 @@ def _made(file: pq.ParquetFile) -> dict[str, np.ndarray]:
     """The columns from the parquet file, batch by batch: its texts are never all in memory."""
     count = file.metadata.num_rows
     columns: dict[str, np.ndarray] = {name: np.empty(count, kind) for name, kind in TYPES.items()}
-    start = 0
-    for batch in file.iter_batches(BATCH, columns=["uid", *COPIED]):
+    start, rank = 0, np.empty(count, np.uint8)
+    for batch in file.iter_batches(BATCH, columns=["uid", "split", "trusted", *COPIED]):
         part = slice(start, start + len(batch))
         digits = batch.column("uid").cast(pa.binary()).cast(pa.binary(32))
         view = memoryview(digits.buffers()[1])[32 * digits.offset : 32 * (digits.offset + len(digits))]
         columns["high"][part], columns["low"][part] = _halves(view)
         for name in COPIED:
             columns[name][part] = _flat(batch.column(name))
+        rank[part] = _rank(batch)
         start = part.stop
-    _sort(columns)
+    _sort(columns, rank)
     return columns
+
+
+def _rank(batch: pa.RecordBatch) -> np.ndarray:
+    """0 for the test split, 1 for what is trusted, 2 for the rest."""
+    test, trusted = pc.equal(batch.column("split"), "test"), batch.column("trusted")
+    return _flat(pc.if_else(test.fill_null(False), 0, pc.if_else(trusted.fill_null(False), 1, 2)).cast(pa.uint8()))
 
 
 def _flat(array: pa.Array) -> np.ndarray:
@@ -160,13 +169,14 @@ def _flat(array: pa.Array) -> np.ndarray:
     return np.from_dlpack(array)
 
 
-def _sort(columns: dict[str, np.ndarray]) -> None:
-    """From uids by row to uids in order, with `row` and `place`."""
+def _sort(columns: dict[str, np.ndarray], rank: np.ndarray) -> None:
+    """From uids by row to uids in order, equal ones by `rank`, with `row` and `place`."""
     high, low = columns["high"], columns["low"]
     order = np.argsort(high, kind="stable")
-    above, below = high[order], low[order]
-    if ((above[1:] == above[:-1]) & (below[1:] < below[:-1])).any():
-        order = np.lexsort((low, high))  # five times as long, and hashes hardly ever need it
+    above, below, trust = high[order], low[order], rank[order]
+    later = (below[1:] < below[:-1]) | ((below[1:] == below[:-1]) & (trust[1:] < trust[:-1]))
+    if ((above[1:] == above[:-1]) & later).any():
+        order = np.lexsort((rank, low, high))  # five times as long, and few pools need it
         above, below = high[order], low[order]
     columns["high"], columns["low"], columns["row"] = above, below, order.astype(np.uint32)
     columns["place"][order] = np.arange(len(order), dtype=np.uint32)

@@ -14,7 +14,7 @@ from pathlib import Path
 from stages.params import ROOT, Dataset
 
 FOLDER = ROOT / ".winnow" / "partial"
-DATA = ("images", "intake", "parts", "pollution", "pool", "shards", "uids")
+DATA = ("images", "intake", "parts", "pollution", "pool", "pool_writer", "shards", "tail", "uids")
 LIBRARIES = ("imagehash", "numpy", "pillow", "pyarrow", "scipy")  # what the stored bytes depend on
 
 

@@ -112,7 +112,7 @@ class Pool:
             raise ValueError(_no_pool(self.folder, error)) from None
 
     def rows(self, wanted: Sequence[str] | np.ndarray) -> np.ndarray:
-        """The rows of the index, int64 of shape (len(wanted),), that hold these uids; of equal images the first.
+        """The rows of the index, int64 of shape (len(wanted),), that hold these uids; of equal images the most trusted.
 
         Args:
             wanted: uids of 32 hex digits, or as an array of dtype "u8,u8" (`stages.data.uids`), which needs no text at all.

@@ -123,8 +123,11 @@ def steps(filters: Mapping[str, Any], package: str = "stages.filters", key: str 
     found = []
     for name, block in filters.items():
         module = importlib.import_module(f"{package}.{name}")
-        parameters = asdict(plugin_config(module.Config, f"{key}.{name}", block))
-        found.append({"name": name, "parameters": parameters, "code": code_hash(f"{package}.{name}", package)})
+        given = asdict(plugin_config(module.Config, f"{key}.{name}", block))
+        files = {item: sha256(Path(value)) for item, value in given.items() if isinstance(value, str) and Path(value).is_file()}
+        parameters = {item: portable(item, value) for item, value in given.items()}
+        step = {"name": name, "parameters": parameters, "code": code_hash(f"{package}.{name}", package)}
+        found.append(step | ({"files": files} if files else {}))
     return found
 
 
@@ -169,12 +172,14 @@ def _imports(source: str, package: str) -> list[str]:
 
 def source(dataset: Dataset) -> dict[str, Any]:
     """What of `dataset` says which data it is, on any machine: of a path its last part, of a URL all but name, password and query."""
-    return {key: _portable(key, value) for key, value in asdict(dataset).items()}
+    found = asdict(dataset)
+    found["options"] = {key: value for key, value in found["options"].items() if key != "storage"}  # keys and tokens of a server
+    return {key: portable(key, value) for key, value in found.items()}
 
 
-def _portable(key: str, value: Any) -> Any:
+def portable(key: str, value: Any) -> Any:
     if isinstance(value, dict):
-        return {name: _portable(name, part) for name, part in value.items()}
+        return {name: portable(name, part) for name, part in value.items()}
     if not isinstance(value, str):
         return value
     if "://" in value:

@@ -53,6 +53,8 @@ def decide(
     tables: dict[str, pa.Table] = {**(others or {}), "pool": pool}
     ready: set[str] = set()
     for name, block in filters.items():
+        if not len(left):
+            break
         module = importlib.import_module(f"stages.filters.{name}")
         config = plugin_config(module.Config, f"{key}.{name}", block)
         wanted = ["pool", *getattr(module, "WITH", ())]

@@ -10,8 +10,9 @@ Part = tuple[float, dict[str, Any]]
 UNKNOWN = {"kwh": None, "gco2e": None, "seconds": None, "energy_quality": "unknown"}
 
 
-def parts(version: str, share: float, root: Path) -> list[Part]:
-    """`share` of each stage's cost.json. What was trained elsewhere left neither energy nor time, and is unknown.
+def parts(version: str, share: float, root: Path, elsewhere: bool = False) -> list[Part]:
+    """`share` of each stage's cost.json. A model that was trained elsewhere left neither energy nor time, and is unknown; `elsewhere`
+    says that the references were.
 
     Raises:
         ValueError: naming the file that is missing.
@@ -22,14 +23,17 @@ def parts(version: str, share: float, root: Path) -> list[Part]:
         lineage, cost = _read(folder / "lineage.json", version), _read(folder / "cost.json", version)
         found.append((share, cost))
         if trained := lineage["flops"].get("model", 0):
-            found.append(_training(Path(lineage["model"]["path"]), trained, share, root))
+            found.append(_training(Path(lineage["model"]["path"]), trained, share, root, elsewhere))
         version = str(lineage["parent"]["name"])
     return found
 
 
-def _training(model: Path, trained: int, share: float, root: Path) -> Part:
+def _training(model: Path, trained: int, share: float, root: Path, elsewhere: bool) -> Part:
     """The part of the stage that trained the model: of the stage reference, by FLOPs; of a pretrain stage, all of it."""
-    if model.parts[:3] == ("results", "reference", "models") and (root / "results/reference/cost.json").is_file():
+    reference = model.parts[:3] == ("results", "reference", "models")
+    if reference and elsewhere:
+        return share, UNKNOWN
+    if reference and (root / "results/reference/cost.json").is_file():
         cost = read_json(root / "results/reference/cost.json")
         return share * trained / max(trained, cost["flops"]["reference"]), cost
     folder = root / (model.parent if model.suffix else model)

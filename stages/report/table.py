@@ -89,7 +89,7 @@ def _energy(name: str, arm: Arm, spent: dict[str, int], root: Path, elsewhere: b
     A reference that was trained `elsewhere` left its FLOPs there, and neither energy nor time: the sums are unknown.
     """
     parts = [(1.0, read_json(require(root, "pretrain", "cost.json", name)))]
-    parts += curated.parts(arm.version, curation_share, root)
+    parts += curated.parts(arm.version, curation_share, root, elsewhere)
     reference_flops = spent["reference"]
     if reference_flops:
         path = require(root, "reference", "cost.json")

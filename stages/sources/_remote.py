@@ -40,12 +40,25 @@ def names(url: str, storage: dict[str, Any]) -> list[str]:
 
 
 def exists(url: str, storage: dict[str, Any]) -> bool:
-    """Whether there is such a file; false where the server does not say."""
-    try:
-        system, path = fsspec.core.url_to_fs(url, **storage)
-        return bool(system.exists(path))
-    except Exception:
-        return False
+    """Whether there is such a file: no only where the server says so, or does not let us know.
+
+    Raises:
+        Unreachable: when it answers neither yes nor no, after some tries.
+    """
+    for wait in (*WAITS, None):
+        try:
+            system, path = fsspec.core.url_to_fs(url, **storage)
+            system.info(path)
+            return True
+        except (FileNotFoundError, PermissionError):
+            return False
+        except Exception as error:  # aiohttp, botocore, OSError: every library has its own word for a broken connection
+            if 400 <= getattr(error, "status", 500) < 500:
+                return False
+            if wait is None:
+                raise Unreachable(_line(error)) from None
+            time.sleep(wait)
+    raise AssertionError("unreachable")
 
 
 class Remote(io.RawIOBase):

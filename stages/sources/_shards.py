@@ -97,6 +97,7 @@ def _names(places: list[str]) -> list[str]:
 
 
 def _places(path: str, storage: dict[str, Any]) -> list[str]:
+    path = path if _remote.is_url(path) else os.path.expanduser(path)
     if path.endswith(".txt") and present(path, storage):
         return [place for line in _lines(path, storage) for place in _expanded(line, storage)]
     return _expanded(path, storage)

@@ -66,7 +66,10 @@ def classes(config: Dataset) -> list[str]:
         ParamsError: when there are no shards, or classes.json is no list of names.
     """
     found = shards(config)
-    place = _shards.classes_file(str(config.path), found)
+    try:
+        place = _shards.classes_file(str(config.path), found)
+    except Unreachable as error:
+        raise ParamsError(f"dataset.path: {config.path!r}: the server does not say whether classes.json is there ({error})") from None
     if place is None:
         return [str(n) for n in range(1 + max(_highest_label(shard) for shard in found))]
     try:
@@ -101,8 +104,9 @@ def read_shard(config: Dataset, shard: _shards.Shard, count: int, wanted: tuple[
     """Yield every sample of one shard; `count` is that of the classes. Images that are not `wanted` are left unread, and empty."""
     name = _shards.text(shard.file)
     with contextlib.ExitStack() as open_files:
-        reader = _Reader(shard, _options(config), count, open_files)
+        reader = _Reader(shard, _options(config), count)
         try:
+            reader.open_rows(open_files)
             file = open_files.enter_context(shard.open())
             yield from map(reader.example, samples(file, wanted))
             yield from reader.missing()
@@ -117,13 +121,16 @@ def read_shard(config: Dataset, shard: _shards.Shard, count: int, wanted: tuple[
 class _Reader:
     """Turns one shard's samples into examples, and remembers of them what must not come twice: 64 bits of each key and uid."""
 
-    def __init__(self, shard: _shards.Shard, options: Config, count: int, open_files: contextlib.ExitStack) -> None:
+    def __init__(self, shard: _shards.Shard, options: Config, count: int) -> None:
         self.shard, self.options, self.count = shard, options, count
         self.keys: set[int] = set()
         self.uids: dict[int, int] = {}
         self.notes: list[Lost] = []
         self.rows: Rows | None = None
-        beside = shard.beside(".parquet")
+
+    def open_rows(self, open_files: contextlib.ExitStack) -> None:
+        """Find the parquet beside the shard; raises Unreachable where the server does not say whether there is one."""
+        beside = self.shard.beside(".parquet")
         if beside is not None:
             try:
                 self.rows = Rows(open_files.enter_context(beside.open()))
@@ -231,7 +238,7 @@ def _facts(parts: dict[str, bytes]) -> dict[str, Any]:
 
 def _label(parts: dict[str, bytes]) -> int | None:
     text = parts.get("cls", b"").strip()
-    return int(text) if text.isdigit() and len(text) < 10 else None
+    return int(text) if text.isdigit() and len(text) < 7 else None  # a million classes: more is a number of something else
 
 
 def _clean(text: Any) -> str:

@@ -20,6 +20,7 @@ from stages import engine
 from stages.data.embeddings import Store, text_key
 from stages.data.loader import Pixels
 from stages.data.pool import Pool
+from stages.data.version import sha256
 from stages.filters import with_vectors
 from stages.params import ROOT, Params, Run, Version
 from stages.training.device import launch
@@ -37,11 +38,13 @@ class Work:
     pool: Path
     version: Version
     params: Params
+    state: str = ""  # of the pool and the weights: a worker that lives long must not go on with what it opened before they changed
 
     def __call__(self, chunk: Sequence[Any]) -> np.ndarray:
         """(m, D) float32 for m rows of the index, or m captions."""
-        name = repr((self.pool, self.version, self.params.methods, self.params.backbones))
+        name = repr((self.pool, self.version, self.state))
         if name not in _OPENED:
+            _OPENED.clear()
             pool = Pool.open(self.pool)
             _OPENED[name] = pool, open_embedder(self.version, self.params, max(1, len(pool.classes)))
         return embed(chunk, *_OPENED[name], self.params.run)
@@ -76,19 +79,27 @@ def _pictures(batch: list[int], pool: Pool, embedder: Embedder, run: Run, fabric
     return embedder.images(filled.to(fabric.device))
 
 
+def _code() -> str:
+    """A hash of the code that decodes pictures and makes embeddings of them."""
+    files = [ROOT / "stages" / name for name in ("data/images.py", "data/loader.py", "training/embedder.py", "training/embedding.py")]
+    return hashlib.sha256(b"".join(path.read_bytes() for path in files if path.is_file())).hexdigest()
+
+
 class Embeddings:
     """Adds columns of embeddings to tables of a pool's rows, and counts what they cost."""
 
     def __init__(self, pool: Pool, version: Version, params: Params, track: Bar) -> None:
         self.pool, self.params, self.track = pool, params, track
-        self.work = Work(pool.folder.resolve(), version, params)
         self.embedder = open_embedder(version, params, max(1, len(pool.classes)))
-        made_by = repr((self.embedder.key, version.architecture, self.embedder.size, params.run.precision))
+        run = params.run
+        made_by = repr((self.embedder.key, version.architecture, self.embedder.size, run.precision, run.fast_decode, _code()))
+        self.work = Work(pool.folder.resolve(), version, params, made_by + sha256(pool.folder / "index.parquet"))
         self.name = hashlib.sha256(made_by.encode()).hexdigest()[:24]
         where = ROOT / ".winnow" / "embeddings" / self.name
         self.images, self.texts = Store(where / "images"), Store(where / "texts")
         self._counted: set[str] = set()
         self.flops = 0
+        self.reused = 0  # how many were there before
 
     def embedding(self, rows: np.ndarray, table: pa.Table, free: bool = False) -> pa.Table:
         """The table of these rows (n,) with a column `embedding`; `free` where somebody has paid for it."""
@@ -121,6 +132,7 @@ class Embeddings:
     def _fill(self, store: Store, keys: list[str], items: list[Any], what: str) -> None:
         """Compute what is missing, a chunk at a time, each kept as soon as it is done."""
         missing = store.missing(keys)
+        self.reused += len(set(keys)) - len(missing)
         chunks = [missing[start : start + CHUNK] for start in range(0, len(missing), CHUNK)]
         work: Iterator[np.ndarray] = self._computed([[items[i] for i in chunk] for chunk in chunks])
         bar = self.track(zip(chunks, work, strict=True), total=len(chunks), description=f"embed {what}")

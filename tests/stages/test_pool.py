@@ -1,3 +1,4 @@
+import dataclasses
 import hashlib
 import json
 import tarfile
@@ -209,19 +210,21 @@ def made_up(folder, high, low):
     return columns["uid"]
 
 
-@given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3)), max_size=40))
-def test_rows_are_found_where_halves_of_uids_agree(pairs):
-    """Oracle: the list's own `index`."""
+@given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3), st.integers(0, 2)), max_size=40))
+def test_rows_are_found_where_halves_of_uids_agree(drawn):
+    """Oracle: the least of all rows with the uid, by rank, then row."""
+    pairs, rank = [row[:2] for row in drawn], np.array([row[2] for row in drawn], np.uint8)
     high, low = (np.array([pair[i] for pair in pairs], np.uint64) for i in (0, 1))
     columns = {name: np.zeros(len(pairs), np.int64) for name in index.COPIED}
     columns |= {"high": high, "low": low, "place": np.zeros(len(pairs), np.uint32)}
-    index._sort(columns)
+    index._sort(columns, rank)
     opened = index.Index(columns)
     for row, (one, other) in enumerate(pairs):
         assert opened.uid(row) == f"{one:016x}{other:016x}"
     every = [(i, j) for i in range(5) for j in range(5)]
     found = opened.find(*(np.array([pair[i] for pair in every], np.uint64) for i in (0, 1)))
-    assert found.tolist() == [pairs.index(pair) if pair in pairs else -1 for pair in every]
+    rows = {pair: [(rank[row], row) for row, its in enumerate(pairs) if its == pair] for pair in every}
+    assert found.tolist() == [min(rows[pair])[1] if rows[pair] else -1 for pair in every]
 
 
 def test_a_million_rows_are_open_in_less_than_64_bytes_each(tmp_path, monkeypatch):
@@ -278,3 +281,18 @@ def test_an_index_of_no_uids_does_not_open(tmp_path):
 def test_a_column_is_read_alone(tmp_path, examples):
     opened = write(tmp_path / "pool", examples)
     assert opened.column("caption", np.array([24, 0, 23])).to_pylist() == ["é ø 猫", "a photo of 0", None]
+
+
+def test_of_equal_images_the_one_that_curation_trusts_is_read(tmp_path, examples):
+    """The same bytes polluted, trusted and held out: a version and a split are lists of uids, and mean the label of the last."""
+    image = images.measure(examples[0].image, 10_000)
+    with PoolWriter(tmp_path, ["cat", "dog"]) as writer:
+        for label, split, trusted in ((0, "train", False), (1, "train", True), (0, "train", False)):
+            example = dataclasses.replace(examples[0], label=label, split=split)
+            writer.add(example, image, trusted=trusted, dirt=None, source="a")
+    assert Pool.open(tmp_path).rows([image.uid]).tolist() == [1]
+    (tmp_path / "more").mkdir()
+    with PoolWriter(tmp_path / "more", ["cat", "dog"]) as writer:
+        for label, split, trusted in ((0, "train", True), (1, "train", True), (0, "test", False)):
+            writer.add(dataclasses.replace(examples[0], label=label, split=split), image, trusted=trusted, dirt=None, source="a")
+    assert Pool.open(tmp_path / "more").rows([image.uid]).tolist() == [2]
