@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageFilter
 
 from stages.data.images import HASH_BITS, statistics
-from stages.filters import aspect, blank, blur, exact_duplicate, exposure, near_duplicate, tiny
+from stages.filters import aspect, blank, blur, decide, exact_duplicate, exposure, near_duplicate, tiny
 
 
 def table(**columns):
@@ -95,3 +95,11 @@ def test_pairs_of_nothing():
 def test_a_distance_that_makes_no_sense_is_refused():
     with pytest.raises(ValueError, match="max_distance: 200 is out of range"):
         near_duplicate.Config(max_distance=200)
+
+
+def test_nothing_is_asked_of_what_an_earlier_filter_emptied():
+    """A filter that wants embeddings comes after one that drops all: no model is asked, and what is reported is that nothing is left."""
+    pool = pa.table({"uid": ["a"], "std": pa.array([0.0], pa.float32())})
+    reason, steps = decide(pool, {"blank": {}, "semantic_duplicate": {}}, "k", prepare=lambda *_: pytest.fail("asked"))
+    assert reason.tolist() == ["blank"]
+    assert [step.filter for step in steps] == ["blank"]

@@ -148,3 +148,15 @@ if __name__ == "__main__":  # the other process
     from stages.data.pool import Pool
 
     make(Path(sys.argv[1]), Pool.open(sys.argv[2]))
+
+
+def test_lineage_keeps_no_secret_and_no_path_of_a_machine(tmp_path):
+    storage = {"storage": {"key": "AKIA", "secret": "hush"}, "sha256": True}
+    found = version.source(Dataset(source="webdataset", path="/home/me/shards", options=storage))
+    assert found["path"] == "shards"
+    assert found["options"] == {"sha256": True}
+    words = tmp_path / "words.txt"
+    words.write_text("cat\n")
+    (step,) = version.steps({"concepts": {"entries": str(words)}})
+    assert step["parameters"]["entries"] == "words.txt"
+    assert step["files"] == {"entries": hashlib.sha256(b"cat\n").hexdigest()}
