@@ -98,7 +98,7 @@ def test_a_distance_that_makes_no_sense_is_refused():
 
 
 def test_nothing_is_asked_of_what_an_earlier_filter_emptied():
-    """A filter that wants embeddings comes after one that drops all: no model is asked, and what is reported is that nothing is left."""
+    """A filter that wants embeddings comes after one that drops all: no model is asked."""
     pool = pa.table({"uid": ["a"], "std": pa.array([0.0], pa.float32())})
     reason, steps = decide(pool, {"blank": {}, "semantic_duplicate": {}}, "k", prepare=lambda *_: pytest.fail("asked"))
     assert reason.tolist() == ["blank"]
