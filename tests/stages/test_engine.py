@@ -187,8 +187,9 @@ def test_no_worker_outlives_its_parent(toy, tmp_path, cluster, kind):
     """SIGINT goes to the whole group, as a terminal's Ctrl-C does; SIGKILL to the parent alone."""
     script = tmp_path / "run.py"
     script.write_text(
-        "import sys\nfrom pathlib import Path\nfrom stages.engine import ordered\nimport toy_work\n"
+        "import signal\nfrom stages.engine import ordered\nimport toy_work\n"
         "if __name__ == '__main__':\n"
+        "    signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # a job in the background is started with it ignored
         f"    for x in ordered(toy_work.Logged({str(tmp_path / 'log')!r}), range(10**6), {cluster!r}):\n        pass\n"
     )
     place = {**os.environ, "PYTHONPATH": f"{Path(__file__).resolve().parents[2]}{os.pathsep}{Path(toy.__file__).parent}"}
