@@ -140,11 +140,10 @@ class Pixels:
                 continue
             with self._lock:
                 self._stand_in[index] = other
-                known = uid in self.lost
+                if uid not in self.lost:  # said while the lock is held: print writes a line and its end apart
+                    instead = self.pool.index.uid(int(self.rows[other]))
+                    print(f"lost {uid}: {reason}; {instead} stands in for it", file=sys.stderr, flush=True)
                 self.lost[uid] = reason
-            if not known:
-                instead = self.pool.index.uid(int(self.rows[other]))
-                print(f"lost {uid}: {reason}; {instead} stands in for it", file=sys.stderr, flush=True)
             return pixels
         raise ValueError(f"{self.pool.folder}: uid {uid} is lost ({reason}), and so are {TRIES} others; run: dvc repro -f ingest")
 

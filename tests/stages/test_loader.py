@@ -2,6 +2,8 @@
 
 import io
 import shutil
+import sys
+import time
 
 import numpy as np
 import pytest
@@ -101,6 +103,24 @@ def test_a_lost_picture_is_replaced_by_the_same_one_always(stored, cache_gb, cap
             assert again.get(part).equal(everything[torch.from_numpy(part)])
         assert again.seen(np.arange(COUNT)).tolist() == seen.tolist()
         assert again.lost == first.lost
+
+
+def test_lines_of_threads_do_not_run_together(stored, monkeypatch):
+    """print writes a line and its end one after the other: another thread may come between."""
+
+    class Slow(io.StringIO):
+        def write(self, text):
+            written = super().write(text)
+            time.sleep(0.05)  # time for another thread to write, where one may
+            return written
+
+    monkeypatch.setattr(sys, "stderr", said := Slow())
+    damage(stored, *range(0, COUNT, 8))
+    monkeypatch.setattr(loader, "RUN", 1)
+    pixels(stored, threads=8).get(np.arange(COUNT))
+    lines = said.getvalue().splitlines()
+    assert len(lines) == 8
+    assert all(line.startswith("lost ") and line.endswith(" stands in for it") for line in lines)
 
 
 def test_label_and_trace_follow_the_stand_in(stored):
