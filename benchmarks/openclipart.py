@@ -59,8 +59,10 @@ def run(seed: int) -> dict[str, Any]:
                 shutil.copy(ROOT / name, project / name)
         (project / ".dvc/config.local").write_text("[core]\n    no_scm = true\n")
         compose = ["stages.cli", "compose", *COMPOSE, f"dataset.path={drawings}", f"seed={seed}"]
+        path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"  # dvc.yaml's commands say python
         for command in (compose, ["dvc", "repro", "linear_probe"]):
-            subprocess.run([sys.executable, "-m", *command], cwd=project, check=True, env={**os.environ, "WINNOW_TRACKING": "off"})
+            env = {**os.environ, "PATH": path, "WINNOW_TRACKING": "off"}
+            subprocess.run([sys.executable, "-m", *command], cwd=project, check=True, env=env)
         return {name: measured(project, name) for name in VERSIONS}
 
 

@@ -5,14 +5,12 @@ of them is dropped from the pool and from the reference. The dirt that `ingest` 
 """
 
 import hashlib
-import importlib
 import json
 import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -25,7 +23,7 @@ from stages.filters import decide
 from stages.filters.near_duplicate import Config as Near
 from stages.filters.near_duplicate import hashes, pairs
 from stages.ledger.asked import asked
-from stages.params import ROOT, Params, ParamsError, plugin_config
+from stages.params import ROOT, Params, plugin_config
 from stages.report.card import write_card
 from stages.stage import Stage, main, write_json
 
@@ -141,25 +139,12 @@ def _first(rows: np.ndarray, rank: np.ndarray, wanted: int, name: str) -> np.nda
 def _filter(table: pa.Table, params: Params, roles: Roles, trusted: np.ndarray, rest: np.ndarray) -> None:
     """Apply the filters; trusted rows come first and so win over copies."""
     filters, key = params.curate.filters, "curate.filters"
-    for name in filters:
-        index_alone(importlib.import_module(f"stages.filters.{name}"), f"{key}.{name}")
     rows = np.concatenate([trusted, rest])
     rows = rows[roles.role[rows] == "pool"]
     reason, done = decide(table.take(rows), filters, key)
     dropped = np.array([text is not None for text in reason], bool)
     roles.drop(rows[dropped], reason[dropped])
     roles.steps += [version.taken(step, did.rows, did.dropped) for step, did in zip(version.steps(filters, key=key), done, strict=True)]
-
-
-def index_alone(module: ModuleType, key: str) -> None:
-    """Refuse a filter that needs embeddings or other tables, named under `key`.
-
-    Raises:
-        ParamsError: naming what it needs, and where it can have it.
-    """
-    needs = [*getattr(module, "READS", ()), *getattr(module, "WITH", ())]
-    if needs:
-        raise ParamsError(f"{key}: needs {', '.join(needs)}, and curate has the index alone; name it in versions.NAME.filters instead")
 
 
 def _keep_apart(table: pa.Table, params: Params, roles: Roles, held: str) -> None:

@@ -20,6 +20,7 @@ ROOT = Path(__file__).resolve().parent.parent
 NOTHING = "data/splits"
 UNTRAINED = "data/versions/reference/uids.npy"  # the same for `reference.after`
 POOL = "pool"  # the version that curate makes from the index alone; every other version descends from it
+MODELS = "results/reference/models"  # a folder for each method that a reference was trained by
 
 
 @dataclass

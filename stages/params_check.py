@@ -6,9 +6,8 @@ import importlib
 from collections.abc import Iterable
 from typing import Any
 
-from stages.params import NOTHING, POOL, Arm, Method, Params, ParamsError, Splits, View, plugin_config, plugins
+from stages.params import MODELS, NOTHING, POOL, Arm, Method, Params, ParamsError, Splits, View, plugin_config, plugins
 
-MODELS = "results/reference/models"  # stages/training/scorers.py; this page imports no torch
 SCORERS = ("learner", "proxy", "frozen", "replay")
 MADE_BY_CURATE = (POOL, "reference")
 

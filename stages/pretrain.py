@@ -19,7 +19,7 @@ from models.flops import count
 from models.methods import Objective
 from stages.data import uids as uid_files
 from stages.data.pool import Pool
-from stages.params import ROOT, Arm
+from stages.params import MODELS, ROOT, Arm
 from stages.params_check import check_fit
 from stages.stage import Stage, main
 from stages.training.build import build, open_for
@@ -29,7 +29,7 @@ from stages.training.examples import Examples
 from stages.training.features import features, knn_top1, open_split, outputs, top_k
 from stages.training.loop import COLUMNS, Loop, State
 from stages.training.retrieval import retrieval
-from stages.training.scorers import MODELS, Online, Proxy, Reference, open_reference, reference_method, replayed
+from stages.training.scorers import Online, Proxy, Reference, open_reference, reference_method, replayed
 from stages.training.selection import Replay, Selector, compares, needs_reference, needs_twin
 from stages.training.spend import StepFlops, step_flops, steps_within
 from stages.training.weights import save_encoder
@@ -91,18 +91,28 @@ def _version(arm: Arm) -> Path:
 
 def _curated(stage: Stage, arm: Arm) -> int:
     """The arm's share of the FLOPs that making its version took."""
-    spent = json.loads((_version(arm) / "flops.json").read_text(encoding="utf-8"))["curate"]
-    return int(stage.params.pretrain.curation_share * spent)
+    return int(stage.params.pretrain.curation_share * _making(arm)["curate"])
+
+
+def _making(arm: Arm) -> dict[str, Any]:
+    """What making the arm's version took: `curate` FLOPs, of which `references` of this run took some by their training."""
+    made: dict[str, Any] = json.loads((_version(arm) / "flops.json").read_text(encoding="utf-8"))
+    return made
 
 
 def _reference(stage: Stage, arm: Arm, data: Examples) -> tuple[int, Reference | None]:
-    """The arm's share of the reference's FLOPs, and the reference, where the policy uses it."""
+    """The arm's share of the reference's FLOPs, and the reference, where the policy uses it.
+
+    Training that made the arm's version too is paid for once, with the larger of the two shares.
+    """
     policy = stage.params.policies[arm.policy]
     if not needs_reference(policy):
         return 0, None
     kept = methods.load(reference_method(arm)).Method.PAIR
     pairs = policy.sampler == "joint" or compares(policy, kept)
-    return open_reference(stage.params, arm, data.uids, data.classes, pairs, needs_twin(policy))
+    share, reference = open_reference(stage.params, arm, data.uids, data.classes, pairs, needs_twin(policy))
+    common = _making(arm).get("references", {}).get(reference_method(arm), 0)
+    return share - int(min(stage.params.pretrain.curation_share, stage.params.pretrain.reference_share) * common), reference
 
 
 class Readings:

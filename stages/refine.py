@@ -4,8 +4,10 @@ A version of `versions` descends from `pool`, or from another of them. It costs 
 training of the model that makes them, where that is known; an arm that trains on it is charged `pretrain.curation_share` of that.
 """
 
+import hashlib
 import importlib
 import json
+import shutil
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,10 +17,12 @@ import pyarrow as pa
 from stages.curate import HELD_OUT, with_classes
 from stages.data import uids as uid_files
 from stages.data import version as versions
+from stages.data.partial import place
 from stages.data.pool import Pool
 from stages.filters import decide, vectors
+from stages.filters._work import kept_in
 from stages.ledger.asked import asked
-from stages.params import ROOT, Version
+from stages.params import MODELS, ROOT, Version
 from stages.report.card import write_card
 from stages.stage import Stage, main, write_json
 from stages.training.embedding import Embeddings
@@ -33,7 +37,11 @@ def refine(stage: Stage) -> None:
     columns = Columns(Embeddings(pool, wanted, params, stage.track), reads, _known(parent)) if reads else None
     rows = _most_trusted_first(pool, parent)
     tables = {other: _table(pool, _others(pool, other)) for other in others}
-    reason, steps = decide(_table(pool, rows), wanted.filters, key, tables, columns)
+    described = versions.steps(wanted.filters, key=key)
+    unfinished = place(f"refine-{name}", _key(described, pool, rows, tables, columns))
+    resumed = any(unfinished.iterdir())
+    with kept_in(unfinished):
+        reason, steps = decide(_table(pool, rows), wanted.filters, key, tables, columns)
     kept = pa.array(reason, pa.string()).is_null().to_numpy(zero_copy_only=False)
     spent = columns.spent if columns else {}
     lineage = {
@@ -42,18 +50,28 @@ def refine(stage: Stage) -> None:
         "model": columns.model(wanted) if columns else None,
         "flops": spent,
         "seed": params.seed,
-        "steps": [
-            versions.taken(described, step.rows, step.dropped)
-            for described, step in zip(versions.steps(wanted.filters, key=key), steps, strict=True)
-        ],
+        "steps": [versions.taken(one, step.rows, step.dropped) for one, step in zip(described, steps, strict=True)],
     }
     _write(stage, name, pool, parent, rows, reason, kept, lineage)
     write_card(stage.work, pool, columns.shown if columns else None)
     stage.flops["curate"] = sum(spent.values())
     stage.metrics.update(rows=len(rows), kept=int(kept.sum()), reasons=versions.counts(reason[~kept]))
     stage.facts["asked"] = asked()
-    if columns and columns.embeddings.reused:  # the FLOPs count them, and what they cost when they were made was not measured here
-        stage.facts |= {"embeddings_reused": columns.embeddings.reused, "energy_quality": "unknown", "kwh": None, "gco2e": None}
+    reused = columns.embeddings.reused if columns else 0
+    if reused or resumed:  # the FLOPs count them, and what they cost when they were made was not measured here
+        stage.facts |= {"embeddings_reused": reused, "energy_quality": "unknown", "kwh": None, "gco2e": None}
+    shutil.rmtree(unfinished)
+
+
+def _key(
+    steps: list[dict[str, Any]], pool: Pool, rows: np.ndarray, others: dict[str, pa.Table], columns: "Columns | None"
+) -> str:  # fmt: skip
+    """A hash of all that decides what the filters find."""
+    made_by = columns.embeddings.name if columns else None
+    told = hashlib.sha256(json.dumps([steps, versions.sha256(pool.folder / "index.parquet"), made_by, sorted(others)]).encode())
+    for some in (rows, *(others[name]["row"].to_numpy() for name in sorted(others))):
+        told.update(some.tobytes() + b"|")
+    return told.hexdigest()[:16]
 
 
 @dataclass
@@ -125,14 +143,24 @@ def _write(
     stage: Stage, name: str, pool: Pool, parent: versions.Version, rows: np.ndarray, reason: np.ndarray, kept: np.ndarray,
     lineage: dict[str, Any],
 ) -> None:  # fmt: skip
-    """The version's files; what the parent left out keeps the parent's reason."""
+    """The version's files; what the parent left out keeps the parent's reason.
+
+    flops.json holds all FLOPs, the parents' too, and how many of them trained which reference of this run: an arm that chooses by
+    the same reference does not pay for that twice.
+    """
     why = parent.reasons["reason"].to_numpy(zero_copy_only=False).astype(object)
     why[rows] = reason
     keep = np.zeros(len(pool), bool)
     keep[rows[kept]] = True
     versions.write(stage.work, name, pool, keep, why, lineage)
-    inherited = json.loads((parent.folder / "flops.json").read_text(encoding="utf-8"))["curate"]
-    write_json(stage.work / "flops.json", {"curate": inherited + sum(lineage["flops"].values())})
+    inherited = json.loads((parent.folder / "flops.json").read_text(encoding="utf-8"))
+    references = inherited.get("references", {})
+    model = ROOT / stage.params.versions[name].model
+    folder = model.parent if model.suffix else model
+    if lineage["flops"].get("model") and folder.parent == ROOT / MODELS:
+        references = {**references, folder.name: lineage["flops"]["model"]}
+    spent = inherited["curate"] + sum(lineage["flops"].values())
+    write_json(stage.work / "flops.json", {"curate": spent, "references": references})
 
 
 def _table(pool: Pool, rows: np.ndarray) -> pa.Table:

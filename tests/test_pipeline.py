@@ -88,11 +88,13 @@ def test_an_arm_trains_on_its_version_and_pays_for_it(project):
     assert 0 < dropped == len(pool.uids) - len(trained)
     trace = pq.read_table(project / "results/pretrain/supervised-learnability/trace.parquet")["uid"].to_pylist()
     assert set(trace) <= set(trained) < set(pool.uids)
-    model = json.loads((project / "results/reference/models/supervised/reference.json").read_text())["train_flops"]
+    reference = json.loads((project / "results/reference/models/supervised/reference.json").read_text())
+    model = reference["train_flops"]
     rows = {row["arm"]: row for row in json.loads((project / "results/compare/table.json").read_text())}
     assert lineage["flops"]["model"] == model
     assert rows["supervised-learnability"]["flops"]["curate"] == sum(lineage["flops"].values()) > model
     assert rows["supervised-hard"]["flops"]["curate"] == 0
+    assert rows["supervised-learnability"]["flops"]["reference"] == reference["score_flops"]  # its training is in curate already
     assert "clean" in (project / "results/compare/table.md").read_text()
 
 

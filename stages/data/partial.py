@@ -1,6 +1,7 @@
-"""Where a pool is made until it is whole: a folder that outlives a kill, named by all that decides what goes into it.
+"""Where long work is kept until it is whole: a folder that outlives a kill, named by all that decides what goes into it.
 
-The work folder of a stage is emptied at each start (stages/stage.py); this one lies beside it, for one source, seed and code.
+The work folder of a stage is emptied at each start (stages/stage.py); this one lies beside it. Ingest keeps its pool in one, for one
+source, seed and code; refine what its filters have found so far.
 """
 
 import dataclasses
@@ -20,8 +21,13 @@ LIBRARIES = ("imagehash", "numpy", "pillow", "pyarrow", "scipy")  # what the sto
 
 def claim(dataset: Dataset, seed: int) -> Path:
     """The folder for the pool of this source, with what a run that was stopped left in it; those of other params or code go."""
-    folder = FOLDER / f"ingest-{_key(dataset, seed)}"
-    for other in FOLDER.glob("ingest-*"):
+    return place("ingest", _key(dataset, seed))
+
+
+def place(work: str, key: str) -> Path:
+    """The folder of this work for this key, which is hexadecimal; those that it had for other keys go."""
+    folder = FOLDER / f"{work}-{key}"
+    for other in FOLDER.glob(f"{work}-{'[0-9a-f]' * len(key)}"):
         if other != folder:
             shutil.rmtree(other, ignore_errors=True)
     folder.mkdir(parents=True, exist_ok=True)
@@ -31,9 +37,9 @@ def claim(dataset: Dataset, seed: int) -> Path:
 def deliver(folder: Path, target: Path) -> None:
     """Move a whole pool file by file into a folder on the same disk."""
     for path in sorted(path for path in folder.rglob("*") if path.is_file()):
-        place = target / path.relative_to(folder)
-        place.parent.mkdir(parents=True, exist_ok=True)
-        os.replace(path, place)
+        final = target / path.relative_to(folder)
+        final.parent.mkdir(parents=True, exist_ok=True)
+        os.replace(path, final)
     shutil.rmtree(folder)
 
 

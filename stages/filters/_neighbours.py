@@ -73,8 +73,9 @@ def _merged(parts: list[Arrays], count: int) -> tuple[np.ndarray, np.ndarray]:
 
 def near_any(matrix: np.ndarray, others: np.ndarray, threshold: float, work: Work | None = None) -> np.ndarray:
     """Which rows (n,) bool have a cosine above the threshold to any of the others (m, d)."""
+    work = (work or Work()).on(matrix, threshold=threshold).on(others)
     makes = {f"rows-{a:09d}": partial(_near_any, matrix, a, b, others, threshold) for a, b in blocks(len(matrix), STEP)}
-    found = [part["near"] for part in (work or Work()).parts(makes, "near rows")]
+    found = [part["near"] for part in work.parts(makes, "near rows")]
     return np.concatenate(found) if found else np.zeros(0, bool)
 
 

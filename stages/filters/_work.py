@@ -11,6 +11,8 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -27,6 +29,19 @@ Arrays = dict[str, np.ndarray]
 def quiet(items: Iterable[Any], total: int, description: str) -> Iterable[Any]:
     """Shows nothing. `stages.progress.track` takes its place where somebody looks."""
     return items
+
+
+_FOLDER: ContextVar[Path | None] = ContextVar("folder", default=None)
+
+
+@contextmanager
+def kept_in(folder: Path) -> Iterator[None]:
+    """What `lasting` gives inside keeps its finished parts in this folder. Filters are called with tables and a config alone."""
+    token = _FOLDER.set(folder)
+    try:
+        yield
+    finally:
+        _FOLDER.reset(token)
 
 
 @dataclass(frozen=True)
@@ -80,3 +95,8 @@ class Work:
                 todo.append(executor.submit(self.once, name, make))
             while todo:
                 yield todo.popleft().result()
+
+
+def lasting(track: Track = quiet) -> Work:
+    """Work whose finished parts outlive a kill, where whoever calls the filters gave a folder for them (`kept_in`)."""
+    return Work(_FOLDER.get(), track)

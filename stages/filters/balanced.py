@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from stages.filters import vectors, verdicts
 from stages.filters._hierarchy import Level, hierarchy, sample
-from stages.filters._work import Work
+from stages.filters._work import Work, lasting
 from stages.progress import track
 
 READS = ("embedding",)
@@ -41,7 +41,7 @@ def apply(pool: pa.Table, config: Config) -> pa.Table:
     Raises:
         ValueError: if a level wants more clusters than there are images or clusters below it.
     """
-    kept = chosen(vectors(pool, "embedding"), config, Work(track=track)) if len(pool) else np.zeros(0, bool)
+    kept = chosen(vectors(pool, "embedding"), config, lasting(track)) if len(pool) else np.zeros(0, bool)
     return verdicts(pool, kept, "balanced")
 
 

@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from stages.filters import vectors, verdicts
 from stages.filters._neighbours import near_any, spread
-from stages.filters._work import Work
+from stages.filters._work import lasting
 from stages.progress import track
 
 READS = ("embedding",)
@@ -39,5 +39,5 @@ class Config:
 def apply(pool: pa.Table, config: Config, held_out: pa.Table) -> pa.Table:
     """Reads the column embedding of both tables."""
     matrix = vectors(pool, "embedding")
-    leaks = near_any(matrix, vectors(held_out, "embedding"), config.near, Work(track=track))
+    leaks = near_any(matrix, vectors(held_out, "embedding"), config.near, lasting(track))
     return verdicts(pool, ~spread(matrix, leaks, config.joined, config.neighbours), "leakage")

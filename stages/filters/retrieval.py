@@ -15,7 +15,7 @@ import pyarrow as pa
 from stages.filters import vectors, verdicts
 from stages.filters._clusters import assign, grow
 from stages.filters._neighbours import nearest
-from stages.filters._work import Work
+from stages.filters._work import Work, lasting
 from stages.progress import track
 
 READS = ("embedding",)
@@ -53,7 +53,7 @@ def apply(pool: pa.Table, config: Config, reference: pa.Table) -> pa.Table:
 
 def by_sample(matrix: np.ndarray, queries: np.ndarray, config: Config, work: Work | None = None) -> np.ndarray:
     """Rows of the matrix (n, d) that are neighbours of the queries (q, d), each once: first neighbours first, then the nearest."""
-    rows, fits = nearest(matrix, queries, config.neighbours, work or Work(track=track))
+    rows, fits = nearest(matrix, queries, config.neighbours, work or lasting(track))
     rank = np.broadcast_to(np.arange(rows.shape[1]), rows.shape)
     listed = rows.reshape(-1)[np.lexsort((rows.reshape(-1), -fits.reshape(-1), rank.reshape(-1)))]
     return listed[np.sort(np.unique(listed, return_index=True)[1])]
@@ -64,7 +64,7 @@ def by_cluster(matrix: np.ndarray, queries: np.ndarray, config: Config, work: Wo
     if not len(matrix):
         return np.empty(0, np.int64)
     wanted = config.clusters or max(1, round(len(matrix) ** 0.5))
-    work = (work or Work(track=track)).on(matrix, clusters=wanted, seed=config.seed)
+    work = (work or lasting(track)).on(matrix, clusters=wanted, seed=config.seed)
     tree = grow(matrix, min(wanted, len(matrix)), config.seed, work=work.at("tree"))
     owner = assign(matrix, tree, work=work.at("rows"))[0][:, 0]
     asked = np.bincount(assign(queries, tree)[0][:, 0], minlength=len(tree.leaves))

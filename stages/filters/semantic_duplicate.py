@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from stages.filters import vectors, verdicts
 from stages.filters._pairs import KEEP, WAYS, distinct
-from stages.filters._work import Work
+from stages.filters._work import lasting
 from stages.progress import track
 
 READS = ("embedding",)
@@ -45,6 +45,6 @@ def apply(pool: pa.Table, config: Config) -> pa.Table:
         config.keep,
         config.way,
         config.seed,
-        Work(track=track),
+        lasting(track),
     )
     return verdicts(pool, kept, "semantic_duplicate")

@@ -18,12 +18,10 @@ from torch import Generator, Tensor, nn
 
 from models.methods import Batch, Losses, Objective
 from stages.data import order
-from stages.params import ROOT, Arm, Method, Params, Policy, View
+from stages.params import MODELS, ROOT, Arm, Method, Params, Policy, View
 from stages.training.build import build, optimisation
 from stages.training.device import generator, reseed
 from stages.training.examples import Examples
-
-MODELS = "results/reference/models"
 
 
 class Learner:

@@ -2,7 +2,6 @@
 
 import copy
 import json
-import types
 
 import numpy as np
 import pyarrow as pa
@@ -11,7 +10,6 @@ import pytest
 from stages import curate
 from stages.data import version
 from stages.filters.near_duplicate import hashes
-from stages.params import ParamsError
 
 
 @pytest.fixture(scope="module")
@@ -101,13 +99,6 @@ def test_steps_account_for_every_row(roles, digits_params, digits_pool):
 
 def test_filters_are_told_the_names_of_the_classes(digits_pool):
     assert json.loads(curate.with_classes(digits_pool).schema.metadata[b"classes"]) == digits_pool.classes
-
-
-def test_a_filter_that_needs_more_than_the_index_is_one_clear_line():
-    needy = types.SimpleNamespace(READS=("embedding",), WITH=("held_out",))
-    with pytest.raises(ParamsError, match="x: needs embedding, held_out, and curate .*; name it in versions.NAME.filters"):
-        curate.index_alone(needy, "curate.filters.x")
-    curate.index_alone(types.SimpleNamespace(), "curate.filters.x")
 
 
 def test_both_versions_are_made_from_one_account(roles, digits_pool, digits_params, tmp_path):
