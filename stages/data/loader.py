@@ -25,7 +25,7 @@ TRIES = 16  # stand-ins tried for one lost picture
 
 
 class Pixels:
-    """uint8 images (n, 3, size, size) of pool rows, in the order of `rows`.
+    """uint8 images (n, 3, size, size) of pool rows, in the order of `rows`; with `fast` in torch's channels_last memory format.
 
     An image is scaled so that its shorter side is `size` (bicubic, antialiased) and cut to the centre square. Each is decoded
     once if all of them fit into `cache_gb`, else each time it is asked for.
@@ -49,8 +49,9 @@ class Pixels:
         self._stand_in: dict[int, int] = {}
         self._lock = threading.Lock()
         fits = len(rows) * 3 * size * size <= cache_gb * 1e9
-        self._cache = np.empty((len(rows), 3, size, size), np.uint8) if fits else None
+        self._cache = self._space(len(rows)) if fits else None
         self._ready = np.zeros(len(rows) if fits else 0, bool)
+        self._at_once = threads
         self._threads = ThreadPoolExecutor(threads)
         self._ahead = ThreadPoolExecutor(1)
 
@@ -64,7 +65,7 @@ class Pixels:
             ValueError: when too many are lost.
         """
         if self._cache is None:
-            out = np.empty((len(indices), 3, self.size, self.size), np.uint8)
+            out = self._space(len(indices))
             self._fill(out, np.arange(len(indices)), indices)
             return torch.from_numpy(out)
         missing = np.unique(indices[~self._ready[indices]])
@@ -92,6 +93,11 @@ class Pixels:
         """From a checkpoint."""
         self.read, self.lost = state["read"], dict(state["lost"])
 
+    def _space(self, count: int) -> np.ndarray:
+        """Room for pictures, (count, 3, size, size). Those of `fast` lie with their colours innermost, as decoders leave them."""
+        shape = (count, 3, self.size, self.size)
+        return np.empty((count, self.size, self.size, 3), np.uint8).transpose(0, 3, 1, 2) if self.fast else np.empty(shape, np.uint8)
+
     def _fill(self, out: np.ndarray, places: np.ndarray, indices: np.ndarray) -> None:
         """Decode `indices` (k,) into `out` at `places` (k,), read in the order in which they lie on disk."""
         if not len(indices):
@@ -103,7 +109,8 @@ class Pixels:
             for at in part:
                 out[places[at]] = self._decode(int(indices[at]))
 
-        for _ in self._threads.map(run, [order[start : start + RUN] for start in range(0, len(order), RUN)]):
+        last = max(0, len(order) - RUN * self._at_once)  # handed over one by one, so that all threads end together
+        for _ in self._threads.map(run, np.split(order, [*range(RUN, last, RUN), *range(last, len(order))])):
             pass
         self.read += len(indices)
         self._refuse_many()

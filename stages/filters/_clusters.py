@@ -1,9 +1,9 @@
 """Spherical k-means over a matrix of embeddings (n, d) in memory or on disk, as a tree of two levels: cells and their leaves.
 
 Rows are of unit length, float32 or float16, and are read in blocks, so that an `np.memmap` is never in memory as a whole. A
-row is compared with the centroids of sqrt(k) / 2 cells and with the leaves of the nearest ones, not with all k leaves, so
-the work grows as n sqrt(k). The matrix products are numpy's: its OpenBLAS does 165 GFLOP/s on two cores where `faiss.knn` and
-`faiss.Kmeans` of the 1.15 wheels do 30 (4096 x 4096 x 256).
+row is compared with the centroids of the cells, sqrt(k) / 2 or k / 64, and with the leaves of the nearest ones, not with all k
+leaves beyond 1,024, so the work grows more slowly than n k. The matrix products are numpy's: its OpenBLAS is several
+times as fast as that of faiss' wheels (benchmarks/clusters.md).
 
 The same seed gives the same tree, whatever the number of threads. Another machine's BLAS adds in another order: a row at
 equal distance from two centroids may fall either way there.
@@ -21,6 +21,9 @@ from stages.filters._work import Arrays, Work
 BLOCK = 65_536  # rows of one part
 SIMILARITIES = 1 << 22  # of one matrix product: 16 MB
 FLAT = 128  # clusters that need no tree
+EXACT = 1024  # leaves that all are looked at: one large product costs no more than several small ones
+STEPS = 2  # of Lloyd's over a whole tree, after the k-means within its cells
+LEAVES = 64  # of a cell, once sqrt(k) / 2 cells would hold more
 PROBES = 4  # cells in which a row looks for its leaf
 SEVERAL = 256  # points for each cell of a tree
 
@@ -139,7 +142,7 @@ def grow(
         return Tree(leaves.mean(0, keepdims=True), leaves, np.array([0, count]))
     if count > len(sample):
         raise ValueError(f"clusters: {count} of {len(sample)} rows; ask for {len(sample)} or fewer")
-    cells = max(1, round(count**0.5 / 2))
+    cells = max(round(count**0.5 / 2), count // LEAVES)
     few = sample if len(sample) <= cells * SEVERAL else np.sort(rng.choice(sample, cells * SEVERAL, replace=False))
     top = _one(work, "cells", partial(_split, matrix, few, cells, seed, iterations))["leaves"]
     spans = {f"sample-{a:09d}": partial(_cell, matrix, sample[a:b], top) for a, b in blocks(len(sample))}
@@ -165,6 +168,27 @@ def _cell(matrix: np.ndarray, rows: np.ndarray, cells: np.ndarray) -> Arrays:
 
 def _split(matrix: np.ndarray, rows: np.ndarray, leaves: int, seed: int, iterations: int) -> Arrays:
     return {"leaves": kmeans(take(matrix, rows), leaves, seed, iterations)}
+
+
+def clustered(
+    matrix: np.ndarray,
+    count: int,
+    seed: int = 0,
+    iterations: int = 10,
+    points: int = 32,
+    rows: np.ndarray | None = None,
+    work: Work | None = None,
+) -> Tree:
+    """What `grow` gives, then a few steps of Lloyd's over all leaves: for clusters that are looked at, not only looked into."""
+    work = work or Work()
+    tree = grow(matrix, count, seed, iterations, points, rows, work)
+    for step in range(STEPS if len(tree.cells) > 1 else 0):
+        tree = Tree(**work.once(f"refined-{step}", partial(_refined, matrix, tree, rows)))
+    return tree
+
+
+def _refined(matrix: np.ndarray, tree: Tree, rows: np.ndarray | None) -> Arrays:
+    return vars(refine(matrix, tree, rows))
 
 
 def refine(matrix: np.ndarray, tree: Tree, rows: np.ndarray | None = None) -> Tree:
@@ -215,6 +239,10 @@ def _span(matrix: np.ndarray, start: int, stop: int, tree: Tree, ways: int, prob
 
 
 def _assign(points: np.ndarray, tree: Tree, ways: int, probes: int) -> Arrays:
+    if len(tree.leaves) <= EXACT:
+        leaves, fits = closest(points, tree.leaves, ways)
+        none = ((0, 0), (0, ways - leaves.shape[1]))
+        return {"leaves": np.pad(leaves, none, constant_values=-1), "fits": np.pad(fits, none, constant_values=-np.inf)}
     probed, _ = closest(points, tree.cells, probes)
     leaves = np.full((len(points), probed.shape[1] * ways), -1, np.int32)
     fits = np.full(leaves.shape, -np.inf, np.float32)

@@ -12,14 +12,12 @@ than 128 clusters is a tree of two levels (`_clusters.py`), where the paper spli
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 
 import numpy as np
 
-from stages.filters._clusters import Tree, assign, grow, refine
-from stages.filters._work import Arrays, Work
+from stages.filters._clusters import Tree, assign, clustered
+from stages.filters._work import Work
 
-STEPS = 2  # of Lloyd's over a whole tree, after the k-means within its cells
 POINTS = 64  # rows for each cluster that the first k-means of a level is trained on
 
 
@@ -67,25 +65,14 @@ def hierarchy(
 
 
 def _level(points: np.ndarray, level: Level, iterations: int, seed: int, work: Work) -> Clustering:
-    tree = _clusters(points, None, level.clusters, POINTS, iterations, seed, work.at("step-0"))
+    tree = clustered(points, level.clusters, seed, iterations, POINTS, None, work.at("step-0"))
     for step in range(1, level.resampling + 1):
         owner, fits = _owners(points, tree, work.at(f"step-{step - 1}"))
         rows = nearest_members(owner, fits, level.points)
-        tree = _clusters(points, rows, min(level.clusters, len(rows)), level.points, iterations, seed, work.at(f"step-{step}"))
+        tree = clustered(points, min(level.clusters, len(rows)), seed, iterations, level.points, rows, work.at(f"step-{step}"))
     owner, fits = _owners(points, tree, work.at(f"step-{level.resampling}"))
     held, owner = np.unique(owner, return_inverse=True)
     return Clustering(owner, fits, tree.leaves[held])
-
-
-def _clusters(points: np.ndarray, rows: np.ndarray | None, count: int, each: int, iterations: int, seed: int, work: Work) -> Tree:
-    tree = grow(points, count, seed, iterations, each, rows, work)
-    for step in range(STEPS if len(tree.cells) > 1 else 0):
-        tree = Tree(**work.once(f"refined-{step}", partial(_refined, points, tree, rows)))
-    return tree
-
-
-def _refined(points: np.ndarray, tree: Tree, rows: np.ndarray | None) -> Arrays:
-    return vars(refine(points, tree, rows))
 
 
 def _owners(points: np.ndarray, tree: Tree, work: Work) -> tuple[np.ndarray, np.ndarray]:

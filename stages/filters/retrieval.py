@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 
 from stages.filters import vectors, verdicts
-from stages.filters._clusters import assign, grow
+from stages.filters._clusters import assign, clustered
 from stages.filters._neighbours import nearest
 from stages.filters._work import Work, lasting
 from stages.progress import track
@@ -65,7 +65,7 @@ def by_cluster(matrix: np.ndarray, queries: np.ndarray, config: Config, work: Wo
         return np.empty(0, np.int64)
     wanted = config.clusters or max(1, round(len(matrix) ** 0.5))
     work = (work or lasting(track)).on(matrix, clusters=wanted, seed=config.seed)
-    tree = grow(matrix, min(wanted, len(matrix)), config.seed, work=work.at("tree"))
+    tree = clustered(matrix, min(wanted, len(matrix)), config.seed, work=work.at("tree"))
     owner = assign(matrix, tree, work=work.at("rows"))[0][:, 0]
     asked = np.bincount(assign(queries, tree)[0][:, 0], minlength=len(tree.leaves))
     order = np.random.default_rng(config.seed).permutation(len(matrix))

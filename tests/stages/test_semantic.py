@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.sparse.csgraph import connected_components
 
-from stages.filters import _pairs, semantic_duplicate, with_vectors
+from stages.filters import _clusters, _pairs, semantic_duplicate, with_vectors
 from stages.filters._clusters import Tree, assign, grow, kmeans, share, take
 from stages.filters._pairs import components, distinct, greedy
 from stages.filters._work import Work
@@ -76,6 +76,13 @@ def test_far_and_near_keep_by_the_distance_to_the_centroid():
     assert distinct(rows, 0.99, clusters=1, keep="far").tolist() == [False, False, False, True]
 
 
+@pytest.fixture(params=[0, _clusters.EXACT])
+def any_size(request, monkeypatch):
+    """By way of the cells as with many leaves, and without them."""
+    monkeypatch.setattr(_clusters, "EXACT", request.param)
+
+
+@pytest.mark.usefixtures("any_size")
 @pytest.mark.parametrize("dtype", [np.float32, np.float16])
 def test_planted_copies_go_and_nothing_else(tmp_path, dtype):
     vectors, pairs = planted(20_000)
@@ -86,6 +93,7 @@ def test_planted_copies_go_and_nothing_else(tmp_path, dtype):
     assert np.isin(gone, pairs[:, 1]).mean() >= 0.99
 
 
+@pytest.mark.usefixtures("any_size")
 def test_of_rows_that_stay_few_are_near_and_what_goes_has_a_near_row_that_stays():
     vectors, _ = planted(6000)
     kept = distinct(vectors, 0.9)
@@ -165,6 +173,7 @@ def test_kmeans_finds_clusters_that_lie_apart():
     pytest.fail("no seed of five finds four clusters that lie apart")
 
 
+@pytest.mark.usefixtures("any_size")
 def test_assignment_with_all_cells_probed_is_exact():
     vectors, _ = planted(3000)
     tree = grow(vectors, 200)
@@ -176,6 +185,7 @@ def test_assignment_with_all_cells_probed_is_exact():
     assert np.allclose(np.take_along_axis(similarities, leaves.astype(int), 1), best, atol=1e-5)
 
 
+@pytest.mark.usefixtures("any_size")
 def test_a_row_has_no_more_leaves_than_there_are():
     rows = unit(np.random.default_rng(0).standard_normal((10, 4)))
     leaves, _ = assign(rows, grow(rows, 1), ways=3)
