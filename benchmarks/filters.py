@@ -9,7 +9,10 @@ is for (`aims`, in bold), and dirt that of any kind. The copy of a pair is the d
 key, because exact duplicates share a uid. Blank images of one grey level are copies of each other. Writes
 benchmarks/filters_DATASET.md.
 
-Filters that read embeddings are measured where a model is given, with `model=results/reference/models/METHOD` at the end.
+Filters that read embeddings are measured where a model is given, with `model=results/reference/models/METHOD` at the end; those that
+read captions, where it is a reference of clip or siglip. For `leakage` the original of each planted copy is held out and taken from
+the rows, so that the copy is a leak. `retrieval` has nothing to do with dirt: it is asked by the trusted images of the first half of
+the classes, and a table of its own says how much of what it keeps is of these classes, and how much of each kind.
 """
 
 import hashlib
@@ -63,7 +66,15 @@ ROWS = [
     *(Row("semantic_duplicate", COPIES, {"max_similarity": similarity}) for similarity in (0.9999, 0.999, 0.995, 0.98)),
     Row("label_error", ("wrong_label",)),
     Row("label_error", ("wrong_label",), {"learn_from": "reference"}),
+    *(Row("leakage", COPIES[1:], {"near": similarity, "joined": similarity}) for similarity in (0.9999, 0.999, 0.995)),
+    *(Row("alignment", ("wrong_label",), {"fraction": fraction}) for fraction in (0.6, 0.4, 0.2)),
 ]
+RETRIEVALS = [
+    Row("retrieval", (), {"neighbours": 1}),
+    Row("retrieval", (), {"neighbours": 4}),
+    Row("retrieval", (), {"mode": "cluster", "per_cluster": 100}),
+]
+EXPERIMENTS = {"emoji": "captions"}  # whose methods and backbones the model was made with
 
 
 def columns(pool: Pool, rows: pa.Table, dataset: str, model: str | None) -> pa.Table:
@@ -72,10 +83,12 @@ def columns(pool: Pool, rows: pa.Table, dataset: str, model: str | None) -> pa.T
         return rows
     from stages.training.embedding import Embeddings
 
-    params = parse(compose.composed([f"dataset={dataset}", "experiment=curation_policies"]))
+    params = parse(compose.composed([f"dataset={dataset}", f"experiment={EXPERIMENTS.get(dataset, 'curation_policies')}"]))
     place = {key: row for row, key in enumerate(pool.table["key"].to_pylist())}
     numbers = np.array([place[key] for key in rows["key"].to_pylist()])
-    return Embeddings(pool, Version(model=model), params, lambda items, **_: items).embedding(numbers, rows)
+    embeddings = Embeddings(pool, Version(model=model), params, lambda items, **_: items)
+    found = embeddings.embedding(numbers, rows)
+    return embeddings.text_embedding(numbers, found) if embeddings.embedder.texts else found
 
 
 def polluted(dataset: str, seed: int) -> Pool:
@@ -95,7 +108,8 @@ def judged(pool: Pool) -> tuple[pa.Table, np.ndarray]:
     """The training rows, trusted first, and the kind of dirt of each, blank text for clean."""
     trusted = pool.table["trusted"].to_numpy(zero_copy_only=False)
     train = np.flatnonzero(pool.table["split"].to_numpy(zero_copy_only=False) == "train")
-    rows = pool.table.take(train[np.argsort(~trusted[train], kind="stable")])
+    source = pq.ParquetFile(pool.folder / "sources.parquet").read(columns=["source"])["source"]
+    rows = pool.table.append_column("source", source).take(train[np.argsort(~trusted[train], kind="stable")])
     dirt = pq.ParquetFile(pool.folder / "dirt.parquet").read(columns=["key", "dirt"])
     kinds = dict(zip(dirt["key"].to_pylist(), dirt["dirt"].to_pylist(), strict=True))
     return rows, np.array([kinds.get(key, "") for key in rows["key"].to_pylist()])
@@ -106,6 +120,8 @@ def measure(row: Row, rows: pa.Table, kinds: np.ndarray) -> dict[str, float]:
     module = importlib.import_module(f"stages.filters.{row.filter}")
     config = plugin_config(module.Config, row.filter, row.config)
     others = {"reference": rows.filter(rows["trusted"]), "held_out": rows.slice(0, 0)}
+    if row.filter == "leakage":
+        rows, kinds, others["held_out"] = leaking(rows, kinds)
     start = time.perf_counter()
     answer = module.apply(rows, config, *(others[name] for name in getattr(module, "WITH", ())))
     seconds = time.perf_counter() - start
@@ -113,6 +129,28 @@ def measure(row: Row, rows: pa.Table, kinds: np.ndarray) -> dict[str, float]:
     found = {kind: share(dropped[kinds == kind]) for kind in (*KINDS, "")}
     aimed, dirty = np.isin(kinds[dropped], row.aims), kinds[dropped] != ""
     return {**found, "all": share(dropped), "precision": share(aimed), "dirt": share(dirty), "seconds": seconds}
+
+
+def leaking(rows: pa.Table, kinds: np.ndarray) -> tuple[pa.Table, np.ndarray, pa.Table]:
+    """The rows without the originals of the planted copies, their kinds, and the originals."""
+    source, copy = rows["source"].to_numpy(zero_copy_only=False), np.isin(kinds, COPIES[1:])
+    apart = np.isin(source, source[copy]) & ~copy
+    return rows.filter(pa.array(~apart)), kinds[~apart], rows.filter(pa.array(apart))
+
+
+def retrieved(row: Row, rows: pa.Table, kinds: np.ndarray, classes: int, present: list[str]) -> list[str]:
+    """The cells of a row of the second table."""
+    module = importlib.import_module(f"stages.filters.{row.filter}")
+    asked = rows["label"].to_numpy() < classes // 2
+    trusted = rows["trusted"].to_numpy(zero_copy_only=False)
+    answer = module.apply(
+        rows.filter(pa.array(~trusted)), plugin_config(module.Config, row.filter, row.config), rows.filter(pa.array(asked & trusted))
+    )
+    kept, of, kind = answer["keep"].to_numpy(zero_copy_only=False), asked[~trusted], kinds[~trusted]
+    # A picture whose label was moved still shows what it shows, and noise shows nothing: only clean rows tell the class.
+    true, clean = of & (kind == ""), kind == ""
+    cells = [cell(share(kept)), cell(share(of[clean])), cell(share(of[kept & clean])), cell(share(kept[true]))]
+    return [row.name, *cells, *(cell(share(kept[kind == one])) for one in (*present, ""))]
 
 
 def share(hits: np.ndarray) -> float:
@@ -123,11 +161,11 @@ def cell(value: float, digits: int = 1) -> str:
     return "-" if np.isnan(value) else f"{100 * value:.{digits}f}"
 
 
-def line(row: Row, results: list[dict[str, float]]) -> str:
-    """A row of the table; kinds that the filter is for stand out, and precision is left out where it is for none of them."""
+def line(row: Row, results: list[dict[str, float]], present: list[str]) -> str:
+    """A row of the table; kinds that the filter is for stand out, and precision is left out where it is for none that is there."""
     mean = {key: float(np.mean([result[key] for result in results])) for key in results[0]}
-    cells = [f"**{cell(mean[kind])}**" if kind in row.aims else cell(mean[kind]) for kind in KINDS]
-    precision = cell(mean["precision"]) if row.aims else "-"
+    cells = [f"**{cell(mean[kind])}**" if kind in row.aims else cell(mean[kind]) for kind in present]
+    precision = cell(mean["precision"]) if set(row.aims) & set(present) else "-"
     return "| " + " | ".join([row.name, *cells, cell(mean[""], 2), precision, cell(mean["dirt"]), f"{mean['seconds']:.2f}"]) + " |"
 
 
@@ -137,15 +175,22 @@ def main() -> None:
     dataset, seeds = sys.argv[1], [int(seed) for seed in sys.argv[2:] if seed not in given] or [0]
     pools = [polluted(dataset, seed) for seed in seeds]
     pairs = [(columns(pool, rows, dataset, model), kinds) for pool, (rows, kinds) in ((pool, judged(pool)) for pool in pools)]
-    titles = ["filter", *KINDS, "clean lost", "precision", "dirt", "seconds"]
+    kinds = np.concatenate([kinds for _, kinds in pairs])
+    present = [kind for kind in KINDS if kind in kinds]
+    titles = ["filter", *present, "clean lost", "precision", "dirt", "seconds"]
     lines = ["| " + " | ".join(titles) + " |", "|---|" + "---:|" * (len(titles) - 1)]
     for row in ROWS:
         wants = set(getattr(importlib.import_module(f"stages.filters.{row.filter}"), "READS", ()))
         if wants <= set(pairs[0][0].column_names):
-            lines.append(line(row, [measure(row, rows, kinds) for rows, kinds in pairs]))
-    kinds = np.concatenate([kinds for _, kinds in pairs])
-    have = ", ".join(f"{np.count_nonzero(kinds == kind)} {kind or 'clean'}" for kind in (*KINDS, ""))
+            lines.append(line(row, [measure(row, rows, kinds) for rows, kinds in pairs], present))
+    if model:
+        titles = ["filter", "kept", "of these classes, pool", "of these classes, kept", "of them kept", *present, "clean"]
+        lines += ["", "What retrieval keeps, in per cent; the classes of clean rows, and of each kind what is kept:", ""]
+        lines += ["| " + " | ".join(titles) + " |", "|---|" + "---:|" * (len(titles) - 1)]
+        lines += [f"| {' | '.join(retrieved(row, *pairs[0], len(pools[0].classes), present))} |" for row in RETRIEVALS]
+    have = ", ".join(f"{np.count_nonzero(kinds == kind)} {kind or 'clean'}" for kind in (*present, ""))
     note = f"Per cent dropped of each kind. Rows judged: {have}. Seconds on {platform.processor() or platform.machine()}."
+    given = [f"model=results{word.rpartition('results')[2]}" for word in given]  # the folder of another run is nobody's business
     command = " ".join(["python -m benchmarks.filters", dataset, *map(str, seeds), *given])
     page = f"# Filters: {dataset}\n\n`{command}`. {note}\n\n" + "\n".join(lines) + "\n"
     (HERE / f"filters_{dataset}.md").write_text(page)
