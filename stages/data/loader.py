@@ -175,11 +175,11 @@ def square(image: Image.Image, size: int) -> np.ndarray:
 
 def square_fast(pixels: np.ndarray, size: int) -> np.ndarray:
     """uint8 (height, width, 3) -> (3, size, size) as `square`, by torch's filter."""
+    if pixels.shape[:2] == (size, size):
+        return pixels.transpose(2, 0, 1)
     planes = torch.from_numpy(pixels).permute(2, 0, 1)[None]
-    if pixels.shape[:2] != (size, size):
-        scale = size / min(pixels.shape[:2])
-        height, width = (max(size, round(side * scale)) for side in pixels.shape[:2])
-        planes = F.interpolate(planes, size=(height, width), mode="bicubic", antialias=True)
-        top, left = (height - size) // 2, (width - size) // 2
-        planes = planes[:, :, top : top + size, left : left + size]
-    return planes[0].numpy()
+    scale = size / min(pixels.shape[:2])
+    height, width = (max(size, round(side * scale)) for side in pixels.shape[:2])
+    planes = F.interpolate(planes, size=(height, width), mode="bicubic", antialias=True)
+    top, left = (height - size) // 2, (width - size) // 2
+    return planes[0, :, top : top + size, left : left + size].numpy()

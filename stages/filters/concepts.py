@@ -7,8 +7,7 @@ are thinned to about `cap` captions each, and a rare one keeps all of its captio
 The paper seeks an entry with a space at either end in a caption with a space at either end. This is the same on words
 (`stages/filters/_words.py`): an entry is found where its words follow each other, so "cat" is in "A cat, asleep" and not in
 "concatenate". Case does not count, and Han or Thai entries are found too. Each run of words is looked up in a set,
-so the time hardly depends on how many entries there are: 200,000 captions of ten words take 5 s with 1,000 entries, 10 s with
-500,000, which are named by many more of them.
+so the time hardly depends on how many entries there are.
 
 The paper's list is 500,000 entries (synsets of WordNet; frequent words, pairs of words and titles of Wikipedia) with a cap of
 20,000 for 400 M pairs. A larger cap keeps all that a smaller one keeps, and applying the filter again changes nothing.

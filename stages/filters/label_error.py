@@ -6,24 +6,10 @@ one, are counted in the joint C[i, j]; scaled to the rows of label i it estimate
 dropped by both of the paper's prunings (section 3.2, "Both"): a row must be among the least probable of its label (by class), and
 among those of its label with the largest margin of p[j] over p[i] for some j (by noise rate).
 
-Measured on Fashion-MNIST with the default pollution (40 % wrong labels, evenly; 50,000 rows after `blank`, of which 13 % are junk:
-noise and permuted pixels), with plain pixels as the embedding, from which the classifier names 81 % of the clean rows right.
-
-    wrong labels                    learnt from             precision   recall   clean lost   junk dropped
-    40 %, evenly                    pool                         0.89     0.91        0.09           0.64
-    40 %, evenly                    reference, 4,000 rows        0.84     0.97        0.15           0.90
-    5 %, evenly, no junk            pool                         0.39     0.92        0.08
-    5 %, evenly, no junk            reference                    0.28     0.94        0.13
-    70 %, evenly, no junk           pool                         0.91     0.74        0.18
-    70 %, evenly, no junk           reference                    0.94     0.97        0.15
-    40 %, to the next class         pool                         0.61     0.63        0.28
-    40 %, to the next class         reference                    0.81     0.98        0.15
-
-So the pool teaches itself where wrong labels go everywhere and are fewer than right ones: 40,000 labels of which 60 % are right
-teach about as much as 4,000 that all are, and it loses fewer clean rows. Where they go to one class (two species that people
-confuse), or are most, learn from the reference. The clean rows lost are those that the classifier gets wrong: a better embedding
-loses fewer. Dropping each row whose likeliest class is another would lose twice as many (0.19, recall 0.98).
-60,000 x 512 with 10 classes takes 12 s on one core, with 100 classes 28 s.
+The pool teaches itself where wrong labels go everywhere and are fewer than right ones, and loses fewer clean rows than a small
+trusted reference would. Where they go to one class (two species that people confuse), or are most, learn from the reference
+(`learn_from`). Junk looks like a wrong label to either. The clean rows lost are those that the classifier gets wrong: a better
+embedding loses fewer. `benchmarks/filters_*.md` hold both on pools with known dirt.
 """
 
 import warnings
