@@ -12,7 +12,7 @@ benchmarks/filters_DATASET.md.
 Filters that read embeddings are measured where a model is given, with `model=results/reference/models/METHOD` at the end; those that
 read captions, where it is a reference of clip or siglip. For `leakage` the original of each planted copy is held out and taken from
 the rows, so that the copy is a leak. `retrieval` has nothing to do with dirt: it is asked by the trusted images of the first half of
-the classes, and a table of its own says how much of what it keeps is of these classes, and how much of each kind.
+the classes, and a table of its own says how much of what it keeps is of these classes, and how much of each kind, for the first seed.
 """
 
 import hashlib
@@ -190,7 +190,7 @@ def main() -> None:
         lines += [f"| {' | '.join(retrieved(row, *pairs[0], len(pools[0].classes), present))} |" for row in RETRIEVALS]
     have = ", ".join(f"{np.count_nonzero(kinds == kind)} {kind or 'clean'}" for kind in (*present, ""))
     note = f"Per cent dropped of each kind. Rows judged: {have}. Seconds on {platform.processor() or platform.machine()}."
-    given = [f"model=results{word.rpartition('results')[2]}" for word in given]  # the folder of another run is nobody's business
+    given = [f"model={'/'.join(Path(word).parts[-4:])}" for word in given]  # the folder of another run is nobody's business
     command = " ".join(["python -m benchmarks.filters", dataset, *map(str, seeds), *given])
     page = f"# Filters: {dataset}\n\n`{command}`. {note}\n\n" + "\n".join(lines) + "\n"
     (HERE / f"filters_{dataset}.md").write_text(page)

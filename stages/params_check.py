@@ -226,6 +226,11 @@ def check_plugins(params: Params) -> None:
         plugin_config(source.Config, "dataset.options", params.dataset.options)
     elif params.dataset.options:
         raise ParamsError(f"dataset.options: {params.dataset.options}, but source {params.dataset.source} has none; take them out")
+    check_filters(params)
+
+
+def check_filters(params: Params) -> None:
+    """Check the blocks of all filters, and that each stands where what it looks at is there."""
     _check_filters("curate.filters", params.curate.filters, index_alone=True)
     for name, version in params.versions.items():
         needs = _check_filters(f"versions.{name}.filters", version.filters)

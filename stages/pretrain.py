@@ -66,7 +66,7 @@ def pretrain(stage: Stage) -> None:
         selector = Selector(policy, recipe, data, reference, seed, scorer)
     loop = Loop(fabric, objective, data, recipe, selector, steps, seed)
     readings = Readings(stage, fabric, pool, objective, curated + share, step, steps)
-    checkpoint = Checkpoint(_key(stage, arm), params.run.checkpoint_seconds)
+    checkpoint = Checkpoint(_key(stage, arm, curated + share), params.run.checkpoint_seconds)
     state = loop.run(readings.watch, lambda s: stage.track(s, description=stage.address), checkpoint)
     readings.write(state)
     save_encoder(stage.work, objective.exported(), params.backbones[arm.backbone])
@@ -227,9 +227,11 @@ def _record(stage: Stage, state: State, shares: dict[str, int], step: StepFlops,
     )
 
 
-def _key(stage: Stage, arm: Arm) -> str:
+def _key(stage: Stage, arm: Arm, charged: int) -> str:
+    """What must be the same for a run to go on; `charged` before the first step decides how many steps there are."""
     params = stage.params
     settings = {
+        "charged": charged,
         "stage": stage.address,
         "seed": params.seed,
         "run": params.run,

@@ -20,7 +20,7 @@ from stages.ledger.cost import cost_record
 from stages.ledger.energy import EnergyMeter
 from stages.ledger.follow import Follower
 from stages.params import ROOT, Params, ParamsError, load
-from stages.params_check import check_plugins
+from stages.params_check import check_filters, check_plugins
 
 # Stages whose outs do not lie in results/NAME/ARM: the root of their outs, and where metrics.json and cost.json go below it.
 PLACES = {"ingest": ("data/pool", ""), "curate": ("data", "versions")}
@@ -105,6 +105,8 @@ def main(run: Callable[[Stage], None]) -> None:
             raise ParamsError(f"--{option}: {arm!r} is unknown; allowed: {', '.join(allowed) or 'none, because there are none'}")
         if name in ("ingest", "reference"):  # the first to run, whatever was changed: nothing is spent before a mistake is known
             check_plugins(params)
+        elif name in ("curate", "refine"):  # a changed filter runs no earlier stage
+            check_filters(params)
     except ParamsError as error:
         _fail(f"params.yaml: {error}", 2)
     _execute(run, name, arm, params)

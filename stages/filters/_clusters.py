@@ -1,8 +1,8 @@
 """Spherical k-means over a matrix of embeddings (n, d) in memory or on disk, as a tree of two levels: cells and their leaves.
 
 Rows are of unit length, float32 or float16, and are read in blocks, so that an `np.memmap` is never in memory as a whole. A
-row is compared with the centroids of the cells, sqrt(k) / 2 or k / 64, and with the leaves of the nearest ones, not with all k
-leaves beyond 1,024, so the work grows more slowly than n k. The matrix products are numpy's: its OpenBLAS is several
+row is compared with the centroids of the cells, k / 64 and no more than 2 sqrt(k), and with the leaves of the nearest ones, not with
+all k leaves beyond 1,024, so the work grows as n sqrt(k). The matrix products are numpy's: its OpenBLAS is several
 times as fast as that of faiss' wheels (benchmarks/clusters.md).
 
 The same seed gives the same tree, whatever the number of threads. Another machine's BLAS adds in another order: a row at
@@ -23,7 +23,7 @@ SIMILARITIES = 1 << 22  # of one matrix product: 16 MB
 FLAT = 128  # clusters that need no tree
 EXACT = 1024  # leaves that all are looked at: one large product costs no more than several small ones
 STEPS = 2  # of Lloyd's over a whole tree, after the k-means within its cells
-LEAVES = 64  # of a cell, once sqrt(k) / 2 cells would hold more
+LEAVES = 64  # of a cell; more where there would be more than 2 sqrt(k) cells
 PROBES = 4  # cells in which a row looks for its leaf
 SEVERAL = 256  # points for each cell of a tree
 
@@ -142,7 +142,7 @@ def grow(
         return Tree(leaves.mean(0, keepdims=True), leaves, np.array([0, count]))
     if count > len(sample):
         raise ValueError(f"clusters: {count} of {len(sample)} rows; ask for {len(sample)} or fewer")
-    cells = max(round(count**0.5 / 2), count // LEAVES)
+    cells = round(min(max(count**0.5 / 2, count / LEAVES), 2 * count**0.5))
     few = sample if len(sample) <= cells * SEVERAL else np.sort(rng.choice(sample, cells * SEVERAL, replace=False))
     top = _one(work, "cells", partial(_split, matrix, few, cells, seed, iterations))["leaves"]
     spans = {f"sample-{a:09d}": partial(_cell, matrix, sample[a:b], top) for a, b in blocks(len(sample))}
@@ -178,26 +178,27 @@ def clustered(
     points: int = 32,
     rows: np.ndarray | None = None,
     work: Work | None = None,
+    probes: int = PROBES,
 ) -> Tree:
     """What `grow` gives, then a few steps of Lloyd's over all leaves: for clusters that are looked at, not only looked into."""
     work = work or Work()
     tree = grow(matrix, count, seed, iterations, points, rows, work)
     for step in range(STEPS if len(tree.cells) > 1 else 0):
-        tree = Tree(**work.once(f"refined-{step}", partial(_refined, matrix, tree, rows)))
+        tree = Tree(**work.once(f"refined-{step}", partial(_refined, matrix, tree, rows, probes)))
     return tree
 
 
-def _refined(matrix: np.ndarray, tree: Tree, rows: np.ndarray | None) -> Arrays:
-    return vars(refine(matrix, tree, rows))
+def _refined(matrix: np.ndarray, tree: Tree, rows: np.ndarray | None, probes: int) -> Arrays:
+    return vars(refine(matrix, tree, rows, probes))
 
 
-def refine(matrix: np.ndarray, tree: Tree, rows: np.ndarray | None = None) -> Tree:
+def refine(matrix: np.ndarray, tree: Tree, rows: np.ndarray | None = None, probes: int = PROBES) -> Tree:
     """One step of Lloyd's over all leaves, which `grow` has trained each within its cell, and the leaves put to their nearest cells.
 
     A leaf to which no row falls stays where it is.
     """
     rows = np.arange(len(matrix)) if rows is None else rows
-    spans = {f"{a}": partial(_sums, matrix, rows[a:b], tree) for a, b in blocks(len(rows))}
+    spans = {f"{a}": partial(_sums, matrix, rows[a:b], tree, probes) for a, b in blocks(len(rows))}
     sums = np.zeros_like(tree.leaves)
     for part in Work().parts(spans, "refinement"):
         sums[part["leaves"]] += part["sums"]
@@ -210,9 +211,9 @@ def refine(matrix: np.ndarray, tree: Tree, rows: np.ndarray | None = None) -> Tr
     return Tree(tree.cells[held], np.ascontiguousarray(leaves[order]), starts)
 
 
-def _sums(matrix: np.ndarray, rows: np.ndarray, tree: Tree) -> Arrays:
+def _sums(matrix: np.ndarray, rows: np.ndarray, tree: Tree, probes: int) -> Arrays:
     points = take(matrix, rows)
-    leaves, index = np.unique(_assign(points, tree, 1, PROBES)["leaves"][:, 0], return_inverse=True)
+    leaves, index = np.unique(_assign(points, tree, 1, probes)["leaves"][:, 0], return_inverse=True)
     ones = np.ones(len(points), np.float32)
     return {"leaves": leaves, "sums": csr_matrix((ones, index, np.arange(len(points) + 1))).T @ points}
 
@@ -220,7 +221,7 @@ def _sums(matrix: np.ndarray, rows: np.ndarray, tree: Tree) -> Arrays:
 def assign(
     matrix: np.ndarray, tree: Tree, ways: int = 1, probes: int = PROBES, work: Work | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The `ways` most similar leaves of each row, among those of its `probes` most similar cells.
+    """The `ways` most similar leaves of each row: up to `EXACT` among all, else among those of its `probes` most similar cells.
 
     Returns:
         Leaves (n, ways) int32, most similar first, -1 where the cells have no more; and similarities (n, ways) float32.

@@ -11,11 +11,12 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 from threadpoolctl import threadpool_info, threadpool_limits
@@ -74,7 +75,7 @@ class Work:
             return make()
         path = self.folder / f"{name}.npz"
         if path.exists():
-            with np.load(path) as kept:
+            with suppress(OSError, ValueError, EOFError, BadZipFile), np.load(path) as kept:  # a lost disk may leave half a file: again
                 return dict(kept)
         made = make()
         path.parent.mkdir(parents=True, exist_ok=True)

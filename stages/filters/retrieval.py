@@ -21,6 +21,7 @@ from stages.progress import track
 READS = ("embedding",)
 WITH = ("reference",)
 MODES = ("sample", "cluster")
+PROBES = 16  # cells in which a row looks for its cluster: here the cluster is what counts
 
 
 @dataclass
@@ -65,9 +66,9 @@ def by_cluster(matrix: np.ndarray, queries: np.ndarray, config: Config, work: Wo
         return np.empty(0, np.int64)
     wanted = config.clusters or max(1, round(len(matrix) ** 0.5))
     work = (work or lasting(track)).on(matrix, clusters=wanted, seed=config.seed)
-    tree = clustered(matrix, min(wanted, len(matrix)), config.seed, work=work.at("tree"))
-    owner = assign(matrix, tree, work=work.at("rows"))[0][:, 0]
-    asked = np.bincount(assign(queries, tree)[0][:, 0], minlength=len(tree.leaves))
+    tree = clustered(matrix, min(wanted, len(matrix)), config.seed, work=work.at("tree"), probes=PROBES)
+    owner = assign(matrix, tree, probes=PROBES, work=work.at("rows"))[0][:, 0]
+    asked = np.bincount(assign(queries, tree, probes=PROBES)[0][:, 0], minlength=len(tree.leaves))
     order = np.random.default_rng(config.seed).permutation(len(matrix))
     by_owner = order[np.argsort(owner[order], kind="stable")]
     place = np.arange(len(order)) - np.searchsorted(owner[by_owner], owner[by_owner])

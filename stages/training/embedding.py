@@ -76,7 +76,8 @@ def _pictures(batch: list[int], pool: Pool, embedder: Embedder, run: Run, fabric
     for uid, reason in source.lost.items():  # a stand-in is good enough to train on, and not to judge by
         raise ValueError(f"{pool.folder}: uid {uid} is lost ({reason}); run: dvc repro -f ingest")
     filled = torch.cat([pixels, pixels[-1:].expand(BATCH - len(batch), -1, -1, -1)])
-    return embedder.images(filled.to(fabric.device))
+    # In one memory format whatever the batch holds, so that an example's embedding does not depend on the others.
+    return embedder.images(filled.contiguous().to(fabric.device))
 
 
 def _code() -> str:

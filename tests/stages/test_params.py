@@ -175,6 +175,16 @@ def test_every_stage_exits_with_two(stage, copy_project, tmp_path, good):
     assert "params.yaml: pretrain.budgt" in done.stderr
 
 
+def test_a_filter_in_the_wrong_place_stops_curate_itself(copy_project, tmp_path, good):
+    """A change of curate.filters alone runs no earlier stage that would have said so."""
+    project = copy_project(tmp_path / "p")
+    (project / "params.yaml").write_text(yaml.safe_dump(broken(good, "curate.filters", {"leakage": {}})))
+    done = subprocess.run([sys.executable, "-m", "stages.curate"], cwd=project, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert done.stderr.strip().splitlines() == [done.stderr.strip()]
+    assert "curate.filters.leakage: asks for embedding, held_out, which is not there yet" in done.stderr
+
+
 @pytest.mark.parametrize(
     ("policy", "method", "says"),
     [

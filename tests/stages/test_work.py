@@ -67,6 +67,16 @@ def test_a_filter_goes_on_where_it_was_stopped(name, tmp_path, monkeypatch):
     assert kept == whole // 2
 
 
+def test_a_part_that_the_disk_lost_is_made_again(tmp_path):
+    wanted = found("leakage", FILTERS["leakage"])
+    for left in (0, 40):
+        with _work.kept_in(tmp_path):
+            found("leakage", FILTERS["leakage"])
+            for part in tmp_path.rglob("*.npz"):
+                part.write_bytes(part.read_bytes()[:left])
+            assert found("leakage", FILTERS["leakage"]) == wanted
+
+
 def test_without_a_folder_nothing_is_kept(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     found("retrieval", FILTERS["retrieval"])
