@@ -10,7 +10,10 @@ key, because exact duplicates share a uid. Blank images of one grey level are co
 benchmarks/filters_DATASET.md.
 
 Filters that read embeddings are measured where a model is given, with `model=results/reference/models/METHOD` at the end; those that
-read captions, where it is a reference of clip or siglip. For `leakage` the original of each planted copy is held out and taken from
+read captions, where it is a reference of clip or siglip. fashion_mnist's and digits' was made by `dvc repro reference` with the default
+params, emoji's by the same after `winnow compose dataset=emoji experiment=captions`, in another copy of the project.
+
+For `leakage` the original of each planted copy is held out and taken from
 the rows, so that the copy is a leak. `retrieval` has nothing to do with dirt: it is asked by the trusted images of the first half of
 the classes, and a table of its own says how much of what it keeps is of these classes, and how much of each kind, for the first seed.
 """
