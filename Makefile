@@ -12,10 +12,10 @@ export MLFLOW_DISABLE_TELEMETRY = true
 # One MLflow parent run for everything that one `make repro` does. The tracking database may be anywhere: MLFLOW_TRACKING_URI.
 repro: export WINNOW_EXECUTION ?= $(shell date +%Y%m%d-%H%M%S)
 
-.PHONY: help setup repro demo test lint ui clean
+.PHONY: help setup repro demo test test-fast lint ui clean
 
 help: ## list the commands
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 10
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 11
 
 setup: $(READY) ## make .venv with everything in requirements.lock
 
@@ -37,10 +37,13 @@ demo: $(READY) ## the same stages at scale=debug, four arms, in demo/: about thr
 	@git ls-files -z --cached --others --exclude-standard | xargs -0 cp --parents -t demo
 	@printf '[core]\n    no_scm = true\n' > demo/.dvc/config.local
 	@rm -f demo/dvc.lock; test ! -d .winnow/downloads || { mkdir -p demo/.winnow && cp -r .winnow/downloads demo/.winnow/; }
-	@cd demo && python -m stages.cli compose experiment=demo scale=debug $(SET) && dvc repro && python -m stages.cli show
+	@cd demo && python -m winnow.cli.main compose experiment=demo scale=debug $(SET) && dvc repro && python -m winnow.cli.main show
 
 test: $(READY) ## all tests
 	@$(BIN)/python -m pytest -q $(ARGS)
+
+test-fast: $(READY) ## the tests that need neither servers nor whole pipelines: under two minutes
+	@$(BIN)/python -m pytest -q -m "not slow" $(ARGS)
 
 lint: $(READY) ## ruff and mypy
 	@$(BIN)/ruff check .

@@ -1,16 +1,20 @@
-"""Semantic deduplication, hierarchical k-means and retrieval on 100,000 and 1,000,000 made-up embeddings, against plain faiss.
+"""Semantic deduplication, hierarchical k-means and retrieval on 100,000 and 1,000,000 made-up embeddings,
+against plain faiss.
 
     python -m benchmarks.clusters [ROWS ...]
 
-Each run is a process of its own, ours and the peer's in turn; seconds are without imports and with the reading of the file, the
-peak is VmHWM of the whole process, so mapped pages of the file count. The peer is the script that a person would write: the file in
-memory, `faiss.Kmeans` with its defaults and sqrt(n) clusters, products within each cluster, `faiss.IndexFlatIP`. Ours runs with its
-work folder, so it pays for being able to go on after a kill.
+Each run is a process of its own, ours and the peer's in turn; seconds are without imports and with the
+reading of the file, the peak is VmHWM of the whole process, so mapped pages of the file count. The peer is
+the script that a person would write: the file in memory, `faiss.Kmeans` with its defaults and sqrt(n)
+clusters, products within each cluster, `faiss.IndexFlatIP`. Ours runs with its part cache, so it pays for
+being able to resume after a kill.
 
-The embeddings are a mixture of 1,000 Gaussians on the sphere, 256 numbers each, of log-normal sizes; two rows of one Gaussian have
-a cosine of about 0.5. 5 % of the rows are planted near copies (cosine 0.97 to 0.999 to a row of the mixture) and 5 % are hard negatives
-(0.88 to 0.92). The threshold is 0.95. Recall: of the planted pairs, those of which a row went; precision: of the rows that went,
-those of a planted pair.
+The embeddings are a mixture of 1,000 Gaussians on the sphere, 256 numbers each, of log-normal sizes; two rows
+of one Gaussian have a cosine of about 0.5. 5 % of the rows are planted near copies (cosine 0.97 to 0.999 to a
+row of the mixture) and 5 % are hard negatives (0.88 to 0.92). The threshold is 0.95. Of deduplication, recall
+is the share of the planted pairs of which a row was dropped, precision the share of the dropped rows that are
+of a planted pair; of retrieval by clusters, precision is the share of the kept rows that are of the Gaussians
+of the queries.
 """
 
 import json
@@ -54,32 +58,34 @@ def make(folder: Path, count: int) -> None:
     weights = rng.lognormal(0, 1, GAUSSIANS)
     planted = count // 20
     source = rng.choice(GAUSSIANS, count - 2 * planted, p=weights / weights.sum())
-    place, matrix = rng.permutation(count), np.lib.format.open_memmap(folder / "x.npy", "w+", np.float32, (count, WIDTH))
-    gaussian, plain = np.empty(count, np.int32), place[: len(source)]
+    shuffled = rng.permutation(count)
+    matrix = np.lib.format.open_memmap(folder / "x.npy", "w+", np.float32, (count, WIDTH))
+    gaussian, plain = np.empty(count, np.int32), shuffled[: len(source)]
     for a in range(0, len(source), 65_536):
         part = source[a : a + 65_536]
         noise = rng.standard_normal((len(part), WIDTH), dtype=np.float32) / WIDTH**0.5
         matrix[plain[a : a + len(part)]] = unit(centres[part] + noise)
     gaussian[plain] = source
     origins = rng.choice(plain, 2 * planted, replace=False).reshape(2, planted)
-    copies = place[len(source) :].reshape(2, planted)
+    copies = shuffled[len(source) :].reshape(2, planted)
     for rows, of, least, most in zip(copies, origins, (0.97, 0.88), (0.999, 0.92), strict=True):
         matrix[rows], gaussian[rows] = beside(matrix[of], least, most, rng), gaussian[of]
     np.save(folder / "pairs.npy", np.stack([origins[0], copies[0]], 1))
     np.save(folder / "gaussian.npy", gaussian)
-    # What is searched for is a tenth of the Gaussians, as a small reference would be.
+    # The queries are of a tenth of the Gaussians, as a small reference would be.
     few = rng.choice(GAUSSIANS // 10, QUERIES)
-    np.save(folder / "queries.npy", unit(centres[few] + rng.standard_normal((QUERIES, WIDTH), dtype=np.float32) / WIDTH**0.5))
+    noise = rng.standard_normal((QUERIES, WIDTH), dtype=np.float32) / WIDTH**0.5
+    np.save(folder / "queries.npy", unit(centres[few] + noise))
 
 
 def levels(count: int) -> list[int]:
     return [count // 100, count // 1000, count // 10_000]
 
 
-def ours_dedup(folder: Path, work: Any) -> np.ndarray:
-    from stages.filters._pairs import distinct
+def ours_dedup(folder: Path, cache: Any) -> np.ndarray:
+    from winnow.clustering.pairs import distinct
 
-    return distinct(np.load(folder / "x.npy", mmap_mode="r"), THRESHOLD, work=work)
+    return distinct(np.load(folder / "x.npy", mmap_mode="r"), THRESHOLD, cache=cache)
 
 
 def peer_dedup(folder: Path, _: Any) -> np.ndarray:
@@ -90,33 +96,34 @@ def peer_dedup(folder: Path, _: Any) -> np.ndarray:
     return kept
 
 
-def ours_hierarchy(folder: Path, work: Any) -> np.ndarray:
-    from stages.filters._hierarchy import Level, hierarchy, sample
+def ours_hierarchy(folder: Path, cache: Any) -> np.ndarray:
+    from winnow.clustering.hierarchy import Level, hierarchy, sample
 
     x = np.load(folder / "x.npy", mmap_mode="r")
-    found = hierarchy(x, [Level(k) for k in levels(len(x))], 25, 0, work)
-    np.save(folder / "fits.npy", found[0].fits)
-    return sample([level.owner for level in found], len(x) // 10, np.arange(len(x)), 0)
+    found = hierarchy(x, [Level(k) for k in levels(len(x))], 25, 0, cache)
+    np.save(folder / "similarities.npy", found[0].similarities)
+    return sample([level.assignment for level in found], len(x) // 10, np.arange(len(x)), 0)
 
 
 def peer_hierarchy(folder: Path, _: Any) -> np.ndarray:
-    from stages.filters._hierarchy import sample  # faiss has no such thing; the time is the k-means
+    from winnow.clustering.hierarchy import sample  # faiss has no such thing; the time is the k-means
 
     x = np.load(folder / "x.npy")
-    points, owners = x, []
+    points, assignments = x, []
     for k in levels(len(x)):
-        owner, points_above = clustered(points, k, spherical=True)
-        if not owners:
-            np.save(folder / "fits.npy", np.einsum("nd,nd->n", x, points_above[owner]))
-        owners.append(owner)
-        points = points_above
-    return sample(owners, len(x) // 10, np.arange(len(x)), 0)
+        assignment, centroids = clustered(points, k, spherical=True)
+        if not assignments:
+            np.save(folder / "similarities.npy", np.einsum("nd,nd->n", x, centroids[assignment]))
+        assignments.append(assignment)
+        points = centroids
+    return sample(assignments, len(x) // 10, np.arange(len(x)), 0)
 
 
-def ours_neighbours(folder: Path, work: Any) -> np.ndarray:
-    from stages.filters._neighbours import nearest
+def ours_neighbours(folder: Path, cache: Any) -> np.ndarray:
+    from winnow.clustering.neighbours import nearest
 
-    return nearest(np.load(folder / "x.npy", mmap_mode="r"), np.load(folder / "queries.npy"), NEIGHBOURS, work)[0]
+    x = np.load(folder / "x.npy", mmap_mode="r")
+    return nearest(x, np.load(folder / "queries.npy"), NEIGHBOURS, cache)[0]
 
 
 def peer_neighbours(folder: Path, _: Any) -> np.ndarray:
@@ -127,23 +134,23 @@ def peer_neighbours(folder: Path, _: Any) -> np.ndarray:
     return index.search(np.load(folder / "queries.npy"), NEIGHBOURS)[1]
 
 
-def ours_by_cluster(folder: Path, work: Any) -> np.ndarray:
-    from stages.filters.retrieval import Config, by_cluster
+def ours_by_cluster(folder: Path, cache: Any) -> np.ndarray:
+    from winnow.filters.retrieval import Config, by_cluster
 
-    x = np.load(folder / "x.npy", mmap_mode="r")
-    found = by_cluster(x, np.load(folder / "queries.npy"), Config(mode="cluster", per_cluster=PER_CLUSTER), work)
+    x, config = np.load(folder / "x.npy", mmap_mode="r"), Config(mode="cluster", per_cluster=PER_CLUSTER)
     kept = np.zeros(len(x), bool)
-    kept[found] = True
+    kept[by_cluster(x, np.load(folder / "queries.npy"), config, cache)] = True
     return kept
 
 
 def peer_by_cluster(folder: Path, _: Any) -> np.ndarray:
     x = np.load(folder / "x.npy")
-    owner, centroids = clustered(x, int(len(x) ** 0.5))
-    asked = np.bincount((np.load(folder / "queries.npy") @ centroids.T).argmax(1), minlength=len(centroids))
+    assignment, centroids = clustered(x, int(len(x) ** 0.5))
+    nearest = (np.load(folder / "queries.npy") @ centroids.T).argmax(1)
+    queries = np.bincount(nearest, minlength=len(centroids))
     kept, rng = np.zeros(len(x), bool), np.random.default_rng(0)
-    for rows in members(owner):
-        if asked[owner[rows[0]]] > 3:
+    for rows in members(assignment):
+        if queries[assignment[rows[0]]] > 3:
             kept[rng.permutation(rows)[:PER_CLUSTER]] = True
     return kept
 
@@ -156,21 +163,22 @@ def clustered(x: np.ndarray, k: int, **more: Any) -> tuple[np.ndarray, np.ndarra
     return kmeans.index.search(x, 1)[1][:, 0], kmeans.centroids
 
 
-def members(owner: np.ndarray) -> list[np.ndarray]:
-    order = np.argsort(owner, kind="stable")
-    return np.split(order, np.flatnonzero(np.diff(owner[order])) + 1)
+def members(assignment: np.ndarray) -> list[np.ndarray]:
+    order = np.argsort(assignment, kind="stable")
+    return np.split(order, np.flatnonzero(np.diff(assignment[order])) + 1)
 
 
 def judge_dedup(folder: Path, kept: np.ndarray, _: str) -> Answer:
     pairs = np.load(folder / "pairs.npy")
-    gone = np.flatnonzero(~kept)
-    return {"recall": float((~kept)[pairs].any(1).mean()), "precision": float(np.isin(gone, pairs).mean())}
+    dropped = np.flatnonzero(~kept)
+    precision = np.isin(dropped, pairs).mean()
+    return {"recall": float((~kept)[pairs].any(1).mean()), "precision": float(precision)}
 
 
 def judge_hierarchy(folder: Path, kept: np.ndarray, _: str) -> Answer:
     gaussian = np.load(folder / "gaussian.npy")
     return {
-        "mean cosine to centroid": float(np.load(folder / "fits.npy").mean()),
+        "mean cosine to centroid": float(np.load(folder / "similarities.npy").mean()),
         "even share, pool": evenness(gaussian),
         "even share, sample": evenness(gaussian[kept]),
     }
@@ -185,13 +193,17 @@ def evenness(labels: np.ndarray) -> float:
 
 def judge_neighbours(folder: Path, rows: np.ndarray, side: str) -> Answer:
     np.save(folder / f"rows-{side}.npy", rows)
-    other = folder / "rows-ours.npy"
-    return {"same as ours": float(np.mean([len(np.intersect1d(a, b)) / len(a) for a, b in zip(rows, np.load(other), strict=True)]))}
+    pairs = zip(rows, np.load(folder / "rows-ours.npy"), strict=True)
+    return {"same as ours": float(np.mean([len(np.intersect1d(a, b)) / len(a) for a, b in pairs]))}
 
 
 def judge_by_cluster(folder: Path, kept: np.ndarray, _: str) -> Answer:
-    wanted = np.load(folder / "gaussian.npy") < GAUSSIANS // 10
-    return {"kept": float(kept.sum()), "of what is asked for": float(wanted[kept].mean()), "in the pool": float(wanted.mean())}
+    relevant = np.load(folder / "gaussian.npy") < GAUSSIANS // 10
+    return {
+        "kept": float(kept.sum()),
+        "precision": float(relevant[kept].mean()),
+        "share in the pool": float(relevant.mean()),
+    }
 
 
 Run = Callable[[Path, Any], np.ndarray]
@@ -209,12 +221,12 @@ def child(task: str, side: str, folder: Path) -> None:
     """Run one side of one task and print what it took."""
     import faiss  # noqa: F401  # not timed
 
-    from stages.filters import _hierarchy, _neighbours, _pairs, retrieval  # noqa: F401
-    from stages.filters._work import Work
+    from winnow.clustering.part_cache import PartCache
+    from winnow.filters import retrieval  # noqa: F401
 
-    with tempfile.TemporaryDirectory(dir=folder) as kept:
+    with tempfile.TemporaryDirectory(dir=folder) as parts:
         start = time.perf_counter()
-        answer = TASKS[task][side == "peer"](folder, Work(Path(kept)))
+        answer = TASKS[task][side == "peer"](folder, PartCache(Path(parts)))
         seconds = time.perf_counter() - start
     peak = int(re.search(r"VmHWM:\s+(\d+)", Path("/proc/self/status").read_text())[1]) / 1e6  # type: ignore[index]
     print(json.dumps({"seconds": seconds, "gb": peak, **TASKS[task][2](folder, answer, side)}))
@@ -237,29 +249,42 @@ def measure(count: int) -> dict[str, dict[str, Any]]:
                     print(f"  {count} {task}, {side}: {runs[side][-1]}", flush=True)
             found[task] = {side: summary(of) for side, of in runs.items() if of}
             if runs["peer"]:
-                ratios = [a["seconds"] / b["seconds"] for a, b in zip(runs["ours"], runs["peer"], strict=True)]
-                found[task]["time over peer's"] = {"median": statistics.median(ratios), "least": min(ratios), "most": max(ratios)}
+                pairs = zip(runs["ours"], runs["peer"], strict=True)
+                ratios = [ours["seconds"] / peer["seconds"] for ours, peer in pairs]
+                spread = {"median": statistics.median(ratios), "least": min(ratios), "most": max(ratios)}
+                found[task]["time over peer's"] = spread
     return found
 
 
 def summary(runs: list[dict[str, Any]]) -> dict[str, Any]:
     seconds = [run["seconds"] for run in runs]
-    return {**runs[-1], "seconds": statistics.median(seconds), "least": min(seconds), "gb": max(run["gb"] for run in runs)}
+    return {
+        **runs[-1],
+        "seconds": statistics.median(seconds),
+        "least": min(seconds),
+        "gb": max(run["gb"] for run in runs),
+    }
 
 
 def page(found: dict[str, dict[str, dict[str, Any]]], facts: str) -> str:
-    lines = ["| rows | task | side | seconds | peak GB | time over peer's (range) | quality |", "|---|---|---|---|---|---|---|"]
+    lines = [
+        "| rows | task | side | seconds | peak GB | time over peer's (range) | quality |",
+        "|---|---|---|---|---|---|---|",
+    ]
     for count, tasks in found.items():
         for task, sides in tasks.items():
             ratio = sides.get("time over peer's")
             for side in ("ours", "peer"):
+                start = f"| {int(count):,} | {task} | {side}"
                 if side not in sides:
-                    lines.append(f"| {int(count):,} | {task} | {side} | not run | | | |")
+                    lines.append(f"{start} | not run | | | |")
                     continue
-                of = sides[side]
-                quality = ", ".join(f"{key} {value:.4g}" for key, value in of.items() if key not in ("seconds", "least", "gb"))
-                times = f"{ratio['median']:.2f} ({ratio['least']:.2f} to {ratio['most']:.2f})" if ratio and side == "ours" else ""
-                lines.append(f"| {int(count):,} | {task} | {side} | {of['seconds']:.1f} | {of['gb']:.2f} | {times} | {quality} |")
+                run, times = sides[side], ""
+                names = [name for name in run if name not in ("seconds", "least", "gb")]
+                quality = ", ".join(f"{name} {run[name]:.4g}" for name in names)
+                if ratio and side == "ours":
+                    times = f"{ratio['median']:.2f} ({ratio['least']:.2f} to {ratio['most']:.2f})"
+                lines.append(f"{start} | {run['seconds']:.1f} | {run['gb']:.2f} | {times} | {quality} |")
     if len(found) > 1:
         lines += ["", growth(found)]
     return f"# Clusters and neighbours of embeddings\n\n{facts}\n\n" + "\n".join(lines) + "\n"
@@ -269,8 +294,11 @@ def growth(found: dict[str, dict[str, dict[str, Any]]]) -> str:
     (few, small), *_, (many, large) = found.items()
     width = math.log(int(many) / int(few))
     both = [(task, side) for task in small for side in ("ours", "peer") if side in large[task]]
-    steps = [f"{task}, {side}: {math.log(large[task][side]['least'] / small[task][side]['least']) / width:.2f}" for task, side in both]
-    return f"Growth exponent of the least time from {int(few):,} to {int(many):,} rows: " + "; ".join(steps) + "."
+    steps = [
+        f"{task}, {side}: {math.log(large[task][side]['least'] / small[task][side]['least']) / width:.2f}"
+        for task, side in both
+    ]
+    return f"Growth exponent of the least time from {int(few):,} to {int(many):,} rows: {'; '.join(steps)}."
 
 
 def main() -> None:
@@ -281,7 +309,8 @@ def main() -> None:
     found = {str(count): measure(count) for count in map(int, sys.argv[1:] or ROUNDS)}
     import faiss
 
-    machine = f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, faiss {faiss.__version__}, numpy {np.__version__}"
+    versions = f"faiss {faiss.__version__}, numpy {np.__version__}"
+    machine = f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, {versions}"
     rounds = ", ".join(f"{ROUNDS.get(int(count), 1)} at {int(count):,} rows" for count in found)
     facts = f"`{' '.join(['python -m benchmarks.clusters', *sys.argv[1:]])}`: {machine}; rounds: {rounds}"
     (HERE / "clusters.json").write_text(json.dumps({"facts": facts, **found}, indent=1) + "\n")

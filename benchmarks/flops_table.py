@@ -1,6 +1,7 @@
 """Claim: `models.flops` agrees with published MACs; torch's own counter is up to 7 times off in training.
 
-Run `python -m benchmarks.flops_table`: prints a table and writes benchmarks/flops_table.md. Half a minute on two cores.
+Run `python -m benchmarks.flops_table`: prints a table and writes benchmarks/flops_table.md. Half a minute on
+two cores.
 """
 
 import os
@@ -11,10 +12,12 @@ import torch
 import torchvision
 from torch.utils.flop_counter import FlopCounterMode
 
+from benchmarks.startup import cpu
 from models.flops import count
 
-# Derived GMAC: by hand from the architecture, without classifier. Published GMAC, with a classifier of 1000 classes: a
-# name is torchvision's weights, whose metadata hold it; a number is from timm's benchmark and results tables.
+# Derived GMAC: by hand from the architecture, without classifier. Published GMAC, with a classifier of 1000
+# classes: a name is that of torchvision's weights, with the number in their metadata; a number is from timm's
+# benchmark and results tables.
 REFERENCES = {
     "mobilenetv2_100": (0.2995, "MobileNet_V2_Weights.IMAGENET1K_V1"),
     "resnet18": (1.814, "ResNet18_Weights.IMAGENET1K_V1"),
@@ -41,7 +44,7 @@ def build(name: str, classes: int = 0) -> torch.nn.Module:
 
 
 def stock(net: torch.nn.Module) -> tuple[float, float]:
-    """What torch's FlopCounterMode says of one example on this CPU: forward, forward + backward."""
+    """The count of torch's FlopCounterMode for one example on this CPU: forward, forward + backward."""
     x = torch.zeros(BATCH, *SHAPE)
     with FlopCounterMode(display=False) as forward, torch.no_grad():
         net(x)
@@ -62,18 +65,18 @@ def row(name: str) -> str:
     with torch.device("meta"):
         classifier = count(build(name, 1000), SHAPE).macs / 1e9
     gmac, derived, (reference, source) = ours.macs / 1e9, REFERENCES[name][0], published(name)
+    off = f"{100 * (classifier / reference - 1):+.2f} %" if reference else "-"
     cells = (
         *(name, f"{gmac:.4f}", f"{derived}", f"{100 * (gmac / derived - 1):+.2f} %", f"{classifier:.4f}"),
-        *(f"{reference or '-'}", source, f"{100 * (classifier / reference - 1):+.2f} %" if reference else "-"),
+        *(f"{reference or '-'}", source, off),
         *(f"{ours.train / ours.forward:.3f}", f"{forward / ours.forward:.3f}", f"{train / ours.train:.3f}"),
     )
     return f"| {' | '.join(cells)} |"
 
 
 def machine() -> str:
-    cpus = [line.split(":")[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line]
     versions = f"torch {torch.__version__}, timm {timm.__version__}, torchvision {torchvision.__version__}"
-    return f"{cpus[0] if cpus else 'unknown CPU'}, {os.cpu_count()} cores, {versions}"
+    return f"{cpu()}, {os.cpu_count()} cores, {versions}"
 
 
 def main() -> None:
@@ -81,7 +84,8 @@ def main() -> None:
         "# models.flops against published numbers and torch's FlopCounterMode",
         "",
         f"224 px, one example, backbone without classifier where not said otherwise. {machine()}.",
-        "`torch` is its FlopCounterMode unmended, on the CPU. timm's and torchvision's numbers include the classifier.",
+        "`torch` is its FlopCounterMode as it is, on the CPU. timm's and torchvision's numbers include the "
+        "classifier.",
         "",
         f"| {' | '.join(COLUMNS)} |",
         "| --- |" + " ---: |" * (len(COLUMNS) - 1),

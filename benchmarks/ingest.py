@@ -1,10 +1,11 @@
-"""Ingest as the pool grows: images/s, and the memory that the stage and its helpers hold together at their peak.
+"""Ingest as the pool grows: images/s, and the peak memory of the stage and its helper processes together.
 
     python -m benchmarks.ingest
 
-The limit is bare measuring: `images.measure` (decode, hash, statistics) in one process without a pool, times the processes. Peak
-memory is the largest sum of the resident memory of the stage and its helpers, looked at every 20 ms; libraries that processes
-share are counted once a process. `again` is how fast a run that goes on passes over what an earlier one stored.
+The limit is bare measuring: `images.measure` (decode, hash, statistics) in one process without a pool, times
+the processes. Peak memory is the largest sum of the resident memory of the stage and its helpers, sampled
+every 20 ms; libraries that processes share are counted once for each process. `again` is how fast a resumed
+run passes over what an earlier one stored.
 """
 
 import io
@@ -17,6 +18,7 @@ import tarfile
 import tempfile
 import threading
 import time
+from functools import partial
 from itertools import islice
 from pathlib import Path
 
@@ -51,7 +53,8 @@ def small(count: int, folder: Path) -> None:
     for shard in range(count // SHARD):
         draw = np.random.default_rng(shard)
         noise = draw.integers(0, 256, (SHARD, SIDE // 4, SIDE // 4, 3), np.uint8)
-        write(folder / f"{shard:05d}.tar", (("jpg", encoded(one.repeat(4, 0).repeat(4, 1), "JPEG")) for one in noise))
+        pictures = (("jpg", encoded(one.repeat(4, 0).repeat(4, 1), "JPEG")) for one in noise)
+        write(folder / f"{shard:05d}.tar", pictures)
 
 
 def large(kind: str, folder: Path) -> None:
@@ -64,20 +67,21 @@ def large(kind: str, folder: Path) -> None:
 
 def child(path: str, chunk: int) -> None:
     """One ingest in this process; prints what it took."""
-    from stages import ingest
-    from stages.params import Dataset
+    from winnow.config.schema import Dataset
+    from winnow.ingest import ingest
 
     ingest.CHUNK_COUNT = chunk
     ingest.ALONE_CHUNKS = 1
-    peak = {"together": 0, "helper": 0, "stage": 0}
+    peak = dict.fromkeys(("together", "helper", "stage"), 0)
     threading.Thread(target=watch, args=(peak,), daemon=True).start()
     dataset = Dataset(source="webdataset", path=path)
     begin = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
         counts = ingest.ingest_source(dataset, 0, Path(folder), lambda items, **_: items)
     seconds = time.perf_counter() - begin
-    found = {"images": counts["ingested"], "rate": counts["ingested"] / seconds, **{name: size / 1e6 for name, size in peak.items()}}
-    print(json.dumps({**found, **limits(ingest, dataset)}))
+    found = {"images": counts["ingested"], "rate": counts["ingested"] / seconds}
+    sizes = {name: size / 1e6 for name, size in peak.items()}
+    print(json.dumps({**found, **sizes, **limits(ingest, dataset)}))
 
 
 def watch(peak: dict[str, int]) -> None:
@@ -90,16 +94,16 @@ def watch(peak: dict[str, int]) -> None:
             except psutil.NoSuchProcess:
                 continue
         stage = me.memory_info().rss
-        seen = {"together": stage + sum(helpers), "helper": max(helpers, default=0), "stage": stage}
-        peak.update({name: max(peak[name], size) for name, size in seen.items()})
+        now = {"together": stage + sum(helpers), "helper": max(helpers, default=0), "stage": stage}
+        peak.update({name: max(peak[name], size) for name, size in now.items()})
         time.sleep(0.02)
 
 
 def limits(ingest, dataset) -> dict[str, float]:
     """Bare measuring by one process, and reading without it, images/s."""
-    from stages.data import images
-    from stages.data.intake import Rules
-    from stages.sources import webdataset
+    from winnow.ingest.process_example import Rules
+    from winnow.pool import images
+    from winnow.sources import webdataset
 
     some = list(islice(webdataset.read(dataset), 2000))
     some = some[:2] if len(some) == COUNT else some  # large ones take seconds each
@@ -108,7 +112,8 @@ def limits(ingest, dataset) -> dict[str, float]:
         images.measure(example.image, dataset.max_pixels)
     bare = len(some) / (time.perf_counter() - begin)
     begin = time.perf_counter()
-    passed = sum(1 for _ in islice(ingest._tasks(webdataset.read(dataset), Rules(dataset, 0, [], [])), SHARD))
+    tasks = ingest._tasks(webdataset.read(dataset), Rules(dataset, 0, [], []))
+    passed = sum(1 for _ in islice(tasks, SHARD))
     return {"bare": bare, "again": passed / (time.perf_counter() - begin)}
 
 
@@ -123,20 +128,25 @@ def run(name: str, make, chunk: int) -> dict[str, float]:
 
 
 def main() -> None:
-    cases = {f"{count:,} of {SIDE} px": run(f"{count:,}", lambda folder, n=count: small(n, folder), 256) for count in SMALL}
-    cases |= {name: run(name, lambda folder, k=kind: large(k, folder), 1) for name, kind in LARGE.items()}
+    cases = {}
+    for count in SMALL:
+        cases[f"{count:,} of {SIDE} px"] = run(f"{count:,}", partial(small, count), 256)
+    for name, kind in LARGE.items():
+        cases[name] = run(name, partial(large, kind), 1)
     cores = len(os.sched_getaffinity(0))
-    lines = [
-        "| pool | images/s | over bare measuring on as many cores | again, images/s | peak, all together | the stage | one helper |",
-        "|---|---|---|---|---|---|---|",
-    ]
+    columns = ("pool", "images/s", "over bare measuring on as many cores", "again, images/s")
+    columns += ("peak, all together", "the stage", "one helper")
+    lines = [f"| {' | '.join(columns)} |", "|---" * len(columns) + "|"]
     for name, one in cases.items():
         share = one["rate"] / (one["bare"] * cores)
         sizes = " | ".join(f"{one[key]:,.0f} MB" for key in ("together", "stage", "helper"))
-        lines.append(f"| {name} | {one['rate']:,.{0 if one['rate'] > 10 else 2}f} | {share:.2f} | {one['again']:,.0f} | {sizes} |")
-    machine = f"{platform.processor() or platform.machine()}, {cores} helpers, Pillow {Image.__version__}, numpy {np.__version__}"
+        rate = f"{one['rate']:,.{0 if one['rate'] > 10 else 2}f}"
+        lines.append(f"| {name} | {rate} | {share:.2f} | {one['again']:,.0f} | {sizes} |")
+    versions = f"Pillow {Image.__version__}, numpy {np.__version__}"
+    machine = f"{platform.processor() or platform.machine()}, {cores} helpers, {versions}"
     (HERE / "ingest.json").write_text(json.dumps({"machine": machine, "cases": cases}, indent=1) + "\n")
-    page = f"# Ingest as the pool grows\n\n`python -m benchmarks.ingest`: {machine}.\n\n" + "\n".join(lines) + "\n"
+    head = f"# Ingest as the pool grows\n\n`python -m benchmarks.ingest`: {machine}.\n\n"
+    page = head + "\n".join(lines) + "\n"
     (HERE / "ingest.md").write_text(page)
     print(page)
 

@@ -1,9 +1,9 @@
-"""Time and memory of samplers.joint at B = 8,192, against conditional scores recomputed from the whole matrix in each chunk.
+"""Time and memory of samplers.joint at B = 8,192, against recomputing scores from the whole matrix.
 
     python -m benchmarks.joint_sampler      (one core; another B as an argument prints, and writes nothing)
 
-Runs are interleaved, medians of `REPEATS`; memory is the high-water mark of a fresh process less what it held before the call.
-Writes benchmarks/joint_sampler.md.
+Runs are interleaved, medians of `REPEATS`; memory is the high-water mark of a fresh process less what it used
+before the call. Writes benchmarks/joint_sampler.md.
 """
 
 import os
@@ -26,7 +26,7 @@ LIMIT_SECONDS, LIMIT_MB = 0.5, 300
 
 
 def naive(scores, k, chunks, generator):
-    """The same draws with the noise of `joint`, by two products of the whole matrix with the 0/1 vector of the chosen, a chunk."""
+    """The draws of `joint`, by two products of the whole matrix with the 0/1 vector of the chosen per chunk."""
     chosen = torch.zeros(len(scores))
     for chunk in range(chunks):
         gain = scores.diagonal()
@@ -45,30 +45,30 @@ FORMS = {
 
 
 def cases(count):
-    """(form, k, chunks): k is the nearest multiple of chunks at or below a fifth of B, since 1,638 is none of 16."""
+    """(form, k, chunks): k is the nearest multiple of chunks at or below a fifth of B."""
     sub_batch = round(count * (1 - RATIO))
     sizes = [(sub_batch - sub_batch % chunks, chunks) for chunks in (14, 16)]
     return [(form, k, chunks) for k, chunks in sizes for form in FORMS]
 
 
 def matrices(count):
-    """(2, B, B): what the time depends on is the size; filled in place, so that no peak of their making hides one of the call."""
+    """(2, B, B), filled in place, so that no peak of making them hides one of the call."""
     return torch.empty(2, count, count).normal_(generator=torch.Generator().manual_seed(0))
 
 
-def held(field):
+def memory(field):
     """VmRSS or VmHWM of this process in MB; not ru_maxrss, which a process inherits from its parent."""
     lines = Path("/proc/self/status").read_text().splitlines()
     return int(next(line for line in lines if line.startswith(field)).split()[1]) / 1e3 * 1.024
 
 
 def extra_memory(form, k, chunks, count):
-    """MB above what was held before the call: from above, as memory that start-up had already given back counts too."""
+    """MB above what was used before the call: an upper bound, as memory that start-up freed counts too."""
     FORMS[form](matrices(256), 48, 16, torch.Generator())  # loads what a first call loads
     pair = matrices(count)
-    before = held("VmRSS")
+    before = memory("VmRSS")
     FORMS[form](pair, k, chunks, torch.Generator())
-    return held("VmHWM") - before
+    return memory("VmHWM") - before
 
 
 def in_fresh_process(*case):
@@ -83,7 +83,7 @@ def seconds(pair, form, k, chunks):
 
 
 def table(count):
-    memory = {case: in_fresh_process(*case, count) for case in cases(count)}
+    extra = {case: in_fresh_process(*case, count) for case in cases(count)}
     pair = matrices(count)
     taken = {case: [] for case in cases(count)}
     picks = {}
@@ -97,7 +97,8 @@ def table(count):
         same = len(set(picks[form, k, chunks].tolist()) & set(picks["naive", k, chunks].tolist()))
         speed, same = (f"{peer / wall:.1f}", f"{same} of {k}") if form == "joint" else ("-", "-")
         spread = f"{min(times):.3f}-{max(times):.3f}"
-        yield f"| {form} | {k} | {chunks} | {wall:.3f} | {spread} | {memory[form, k, chunks]:.0f} | {speed} | {same} |"
+        cells = (form, k, chunks, f"{wall:.3f}", spread, f"{extra[form, k, chunks]:.0f}", speed, same)
+        yield f"| {' | '.join(map(str, cells))} |"
 
 
 def main() -> None:
@@ -107,17 +108,18 @@ def main() -> None:
         print(extra_memory(form, *map(int, numbers)))
         return
     count = int(sys.argv[1]) if sys.argv[1:] else CANDIDATES
+    titles = ("sampler", "k", "chunks", "seconds", "from-to", "extra MB")
     lines = [
         f"# samplers.joint at B = {count:,}",
         "",
-        f"`python -m benchmarks.joint_sampler`, medians of {REPEATS} interleaved runs on one core; {cpu()}, {os.cpu_count()} cores, "
-        f"torch {torch.__version__}, Python {platform.python_version()}.",
-        f"Limits: {LIMIT_SECONDS} s and {LIMIT_MB} MB beyond the matrix of scores ({count * count * 4 / 1e6:.0f} MB, float32). "
-        "k is a fifth of B, less what does not fill the chunks.",
-        "`naive` multiplies the whole matrix by the chosen in every chunk, in float32 and without the check for NaN that the times "
-        "of the others include; `joint_softmax` (learnability) reads two matrices.",
+        f"`python -m benchmarks.joint_sampler`, medians of {REPEATS} interleaved runs on one core; {cpu()}, "
+        f"{os.cpu_count()} cores, torch {torch.__version__}, Python {platform.python_version()}.",
+        f"Limits: {LIMIT_SECONDS} s and {LIMIT_MB} MB beyond the matrix of scores ({count**2 * 4 / 1e6:.0f} MB, "
+        "float32). k is a fifth of B, less what does not fill the chunks.",
+        "`naive` multiplies the whole matrix by the chosen in every chunk, in float32 and without the check "
+        "for NaN that the times of the others include; `joint_softmax` (learnability) reads two matrices.",
         "",
-        "| sampler | k | chunks | seconds | from-to | extra MB | times as fast as naive | picks that naive shares |",
+        f"| {' | '.join(titles)} | times as fast as naive | picks that naive shares |",
         "|---|---:|---:|---:|---:|---:|---:|---:|",
         *table(count),
     ]

@@ -1,12 +1,14 @@
-"""What do versions of one pool buy at equal FLOPs? Real drawings, of which stars and icons are half, through the real pipeline.
+"""What versions of one pool gain at equal FLOPs: real drawings, of which stars and icons are half, through
+the real pipeline.
 
     python -m benchmarks.openclipart SEED [SEED ...]     run the experiment `dataset_versions` once a seed
     python -m benchmarks.openclipart table               print and write openclipart.md from what is there
 
-Data: the Debian package openclipart-png (public domain), 8,121 files, of which 1,221 are links to others; classes are its 22 top
-folders. Raw is everything that opens; the other versions are those of conf/experiment/dataset_versions.yaml. All arms: SimCLR
-on timm's test_byobnet at 32 px, the same FLOPs, in which each pays for its version. Balance is that of the second-level folders
-(computer/icons, shapes/stars, ...), which no filter sees: `effective` is exp(entropy) of their shares, as many as if all were alike.
+Data: the Debian package openclipart-png (public domain), 8,121 files, of which 1,221 are links to others;
+classes are its 22 top folders. Raw is everything that opens; the other versions are those of
+conf/experiment/dataset_versions.yaml. All arms: SimCLR on timm's test_byobnet at 32 px, the same FLOPs, in
+which each pays for its version. Balance is that of the second-level folders (computer/icons, shapes/stars,
+...), which no filter sees: `effective` is exp(entropy) of their shares, as many as if all were alike.
 """
 
 import json
@@ -20,66 +22,81 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from stages.data import uids as uid_files
-from stages.params import ROOT
+from winnow.pipeline.files import read_json
+from winnow.pipeline.workspace import Workspace
+from winnow.versions import version
 
 RESULTS = Path(__file__).with_suffix(".json")
-DATA = ROOT / ".winnow" / "downloads" / "openclipart"
 VERSIONS = ("pool", "deduplicated", "balanced", "retrieved")
 COMPOSE = (
-    "dataset=folder", "experiment=dataset_versions", "dataset.trusted=0.4",
-    "~curate.filters.blank", "~curate.filters.exact_duplicate", "~curate.filters.near_duplicate",
-    "curate.splits={reference: 800, probe: 1000, val: 200, test: 600}", "pretrain.budget=2e12", "reference.examples=20000",
-    "backbones.test_byobnet.image_size=32", "run.threads=1",
+    "dataset=folder",
+    "experiment=dataset_versions",
+    "dataset.trusted=0.4",
+    "~curate.filters.blank",
+    "~curate.filters.exact_duplicate",
+    "~curate.filters.near_duplicate",
+    "curate.splits={reference: 800, probe: 1000, val: 200, test: 600}",
+    "pretrain.budget=2e12",
+    "reference.examples=20000",
+    "backbones.test_byobnet.image_size=32",
+    "run.threads=1",
     *(f"arms.{arm}.backbone=test_byobnet" for arm in ("raw", "deduplicated", "balanced", "retrieved")),
-)  # fmt: skip
+)
 
 
-def download() -> Path:
+def download(workspace: Workspace) -> Path:
     """The folder of drawings; fetched from the Debian archive that apt knows, once."""
-    drawings = DATA / "usr/share/openclipart/png"
+    folder = workspace.downloads / "openclipart"
+    drawings = folder / "usr/share/openclipart/png"
     if not drawings.is_dir():
-        DATA.mkdir(parents=True, exist_ok=True)
-        subprocess.run(["apt-get", "download", "openclipart-png"], cwd=DATA, check=True)
-        subprocess.run(["dpkg-deb", "-x", str(next(DATA.glob("*.deb"))), str(DATA)], check=True)
+        folder.mkdir(parents=True, exist_ok=True)
+        subprocess.run(["apt-get", "download", "openclipart-png"], cwd=folder, check=True)
+        subprocess.run(["dpkg-deb", "-x", str(next(folder.glob("*.deb"))), str(folder)], check=True)
     return drawings
 
 
-def run(seed: int) -> dict[str, Any]:
+def run(seed: int, workspace: Workspace) -> dict[str, Any]:
     """One seed in a copy of the project: what each version holds, and what its arm reached."""
-    drawings = download()
+    drawings = download(workspace)
     with tempfile.TemporaryDirectory() as folder:
-        project = Path(folder) / "project"
-        listed = subprocess.run(["git", "ls-files", "-co", "--exclude-standard"], cwd=ROOT, check=True, capture_output=True, text=True)
-        for name in listed.stdout.splitlines():
-            if (ROOT / name).is_file() and name != "dvc.lock":
-                (project / name).parent.mkdir(parents=True, exist_ok=True)
-                shutil.copy(ROOT / name, project / name)
-        (project / ".dvc/config.local").write_text("[core]\n    no_scm = true\n")
-        compose = ["stages.cli", "compose", *COMPOSE, f"dataset.path={drawings}", f"seed={seed}"]
+        project = copied(workspace, Path(folder) / "project")
+        compose = ["winnow.cli.main", "compose", *COMPOSE, f"dataset.path={drawings}", f"seed={seed}"]
         path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"  # dvc.yaml's commands say python
         for command in (compose, ["dvc", "repro", "linear_probe"]):
             env = {**os.environ, "PATH": path, "WINNOW_TRACKING": "off"}
-            subprocess.run([sys.executable, "-m", *command], cwd=project, check=True, env=env)
+            subprocess.run([sys.executable, "-m", *command], cwd=project.root, check=True, env=env)
         return {name: measured(project, name) for name in VERSIONS}
 
 
-def measured(project: Path, name: str) -> dict[str, Any]:
+def copied(workspace: Workspace, root: Path) -> Workspace:
+    """A workspace of the same files, those that git ignores and dvc.lock aside."""
+    command = ["git", "ls-files", "-co", "--exclude-standard"]
+    listed = subprocess.run(command, cwd=workspace.root, check=True, capture_output=True, text=True)
+    for name in listed.stdout.splitlines():
+        if (workspace.root / name).is_file() and name != "dvc.lock":
+            (root / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(workspace.root / name, root / name)
+    (root / ".dvc/config.local").write_text("[core]\n    no_scm = true\n")
+    return Workspace(root)
+
+
+def measured(project: Workspace, name: str) -> dict[str, Any]:
     """A version's size and balance, and its arm's results."""
     arm = "raw" if name == "pool" else name
-    sources = pq.read_table(project / "data/pool/sources.parquet")
+    sources = pq.read_table(project.pool / "sources.parquet")
     pairs = zip(sources["uid"].to_pylist(), sources["source"].to_pylist(), strict=True)
     folder = {uid: "/".join(key.split("/")[:2]) for uid, key in pairs}
-    uids = uid_files.load(project / "data/versions" / name / "uids.npy")
-    _, counts = np.unique([folder[uid] for uid in uids], return_counts=True)
+    opened = version.load(project.version(name))
+    _, counts = np.unique([folder[uid] for uid in opened.uids], return_counts=True)
     share = counts / counts.sum()
-    pretrain, probe = (json.loads((project / f"results/{at}/{arm}/metrics.json").read_text()) for at in ("pretrain", "linear_probe"))
-    keep = pq.read_table(project / "data/versions" / name / "reasons.parquet")["keep"].to_numpy(zero_copy_only=False)
+    pretrain = read_json(project.arm(arm) / "metrics.json")
+    probe = read_json(project.task("linear_probe", arm) / "metrics.json")
     return {
-        "rows": int(keep.sum()),
-        "images": len(uids),
+        "rows": pc.sum(opened.reasons["keep"]).as_py(),
+        "images": len(opened.uids),
         "folders": len(counts),
         "effective": float(np.exp(-(share * np.log(share)).sum())),
         "largest two": float(np.sort(share)[-2:].sum()),
@@ -91,14 +108,18 @@ def measured(project: Path, name: str) -> dict[str, Any]:
 
 def table(results: dict[str, Any]) -> str:
     """One row a version; means over the seeds, with the range."""
-    head = ["version", "rows", "images", "folders", "effective", "largest two", "curation", "steps", "linear top-1", "mean of classes"]
-    lines = [f"| {' | '.join(head)} |", "|---|" + "---:|" * (len(head) - 1)]
+    lines = [
+        "| version | rows | images | folders | effective | largest two | curation | steps | linear top-1 | "
+        "mean of classes |",
+        "|---|" + "---:|" * 9,
+    ]
     for name in VERSIONS:
         runs = [seed[name] for seed in results["seeds"].values()]
         mean = {key: float(np.mean([run[key] for run in runs])) for key in runs[0] if key != "flops"}
         curated = 100 * float(np.mean([run["flops"]["curate"] / run["flops"]["total"] for run in runs]))
-        cells = [name, *(f"{mean[key]:.0f}" for key in ("rows", "images", "folders")), f"{mean['effective']:.1f}"]
-        cells += [f"{100 * mean['largest two']:.0f} %", f"{curated:.1f} % of FLOPs", f"{mean['steps']:.0f}"]
+        cells = [name, *(f"{mean[key]:.0f}" for key in ("rows", "images", "folders"))]
+        cells += [f"{mean['effective']:.1f}", f"{100 * mean['largest two']:.0f} %"]
+        cells += [f"{curated:.1f} % of FLOPs", f"{mean['steps']:.0f}"]
         lines.append(f"| {' | '.join([*cells, spread(runs, 'top1'), spread(runs, 'class_mean_top1')])} |")
     return "\n".join(lines) + "\n"
 
@@ -111,17 +132,18 @@ def spread(runs: list[dict[str, Any]], key: str) -> str:
 def main(arguments: list[str]) -> None:
     results = json.loads(RESULTS.read_text()) if RESULTS.exists() else {"machine": machine(), "seeds": {}}
     for seed in arguments if arguments != ["table"] else []:
-        results["seeds"][seed] = run(int(seed))
+        results["seeds"][seed] = run(int(seed), Workspace.find())
         RESULTS.write_text(json.dumps(results, indent=1, sort_keys=True) + "\n")
     text = table(results)
-    RESULTS.with_suffix(".md").write_text(
-        f"# Versions of one pool at equal FLOPs: openclipart\n\nSeeds: {', '.join(results['seeds'])}. {results['machine']}\n\n{text}"
-    )
+    seeds = f"Seeds: {', '.join(results['seeds'])}. {results['machine']}"
+    page = f"# Versions of one pool at equal FLOPs: openclipart\n\n{seeds}\n\n{text}"
+    RESULTS.with_suffix(".md").write_text(page)
     print(text)
 
 
 def machine() -> str:
-    return f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}, one thread a run"
+    python = f"Python {platform.python_version()}"
+    return f"{os.cpu_count()} cores, {platform.machine()}, {python}, one thread a run"
 
 
 if __name__ == "__main__":

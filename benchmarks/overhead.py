@@ -1,11 +1,11 @@
-"""What selection adds to the time of a step: wall-clock with a policy over without, at ratio 0.8 (640 candidates for 128).
+"""What selection adds to the time of a step: wall-clock over uniform's, with 640 candidates for 128.
 
     python -m benchmarks.overhead
 
-Each round runs some steps of uniform sampling and of every policy, one after the other, and gives each policy's ratio to uniform in
-that round; the table holds the median of the rounds and their range. Beside it stands the ratio of FLOPs, which is what the time
-would be if every FLOP took as long. Pictures are decoded before the clock starts. One thread, so that other work on the
-machine's other cores shows little, and on all policies alike.
+Each round runs some steps of uniform sampling and of every policy, one after the other, and gives each
+policy's ratio to uniform in that round; the table holds the median of the rounds and their range. The ratio
+of FLOPs beside it is what the time would be if every FLOP took as long. Pictures are decoded before the clock
+starts. One thread, so that other work on the machine's other cores shows little, and on all policies alike.
 """
 
 import json
@@ -17,13 +17,17 @@ from pathlib import Path
 
 import torch
 
-from benchmarks.selection import CAPTIONS, EASY, PROXY, Bench, Setting, jest, learnability
-from stages.params import Policy
-from stages.training.build import build
-from stages.training.loop import Loop
-from stages.training.scorers import Proxy, Reference
-from stages.training.selection import UNIFORM, Selector
-from stages.training.spend import step_flops
+from benchmarks.selection import Bench
+from benchmarks.selection_settings import CAPTIONS, EASY, PROXY, SMALL, Setting, jest, learnability
+from models.methods import Objective
+from winnow.config.schema import Policy
+from winnow.selection.cost import step_flops
+from winnow.selection.policy import UNIFORM
+from winnow.selection.reference import Reference
+from winnow.selection.scorers import Proxy
+from winnow.selection.selector import Selector
+from winnow.training.build import build
+from winnow.training.loop import Loop
 
 HERE = Path(__file__).resolve().parent
 STEPS, ROUNDS, THREADS = 6, 3, 1
@@ -32,11 +36,11 @@ LARGER = ["experiment=curation_policies", "+backbone@backbones.resnet18=resnet18
 LABELS = {
     "uniform": UNIFORM,
     "easy, frozen": EASY,
-    "learnability, finished pair": learnability(ratio=0.8, scorer="frozen"),
-    "learnability, proxy": learnability(ratio=0.8, **PROXY),
-    "learnability at 8 px": learnability(ratio=0.8, resolution=8),
-    "learnability at 16 px": learnability(ratio=0.8, resolution=16),
-    "learnability": learnability(ratio=0.8),
+    "learnability, finished pair": learnability(filter_ratio=0.8, scorer="frozen"),
+    "learnability, proxy": learnability(filter_ratio=0.8, **PROXY),
+    "learnability at 8 px": learnability(filter_ratio=0.8, resolution=8),
+    "learnability at 16 px": learnability(filter_ratio=0.8, resolution=16),
+    "learnability": learnability(filter_ratio=0.8),
 }
 LARGE = {name: policy for name, policy in LABELS.items() if name != "learnability at 8 px"}
 PAIRS = {
@@ -46,13 +50,10 @@ PAIRS = {
     "jest at 16 px": jest(resolution=16),
     "jest": jest(),
 }
+SMALLER = Setting(["experiment=curation_policies"], "supervised", 0, {})
 CASES: dict[str, tuple[str, Setting, dict[str, Policy]]] = {
-    "supervised, resnet10t at 28 px": ("labels", Setting(["experiment=curation_policies"], "supervised", 0, {}), LABELS),
-    "supervised, resnet18 at 64 px": (
-        "labels",
-        Setting(LARGER, "supervised", 0, {}, "resnet18"),
-        LARGE,
-    ),
+    "supervised, resnet10t at 28 px": ("labels", SMALLER, LABELS),
+    "supervised, resnet18 at 64 px": ("labels", Setting(LARGER, "supervised", 0, {}, "resnet18"), LARGE),
     "SigLIP, resnet10t at 28 px": ("captions", Setting(CAPTIONS, "siglip", 0, {}), PAIRS),
 }
 
@@ -63,27 +64,34 @@ def seconds_a_step(loop: Loop) -> float:
     return (stamps[-1] - stamps[0]) / (len(stamps) - 1)
 
 
+def small_learner(bench: Bench) -> Objective:
+    return build(bench.params, bench.method, SMALL, bench.data.classes, 1)
+
+
 def ratios(name: str) -> dict[str, dict[str, float]]:
     pool, setting, policies = CASES[name]
     bench = Bench(pool, 0, setting, THREADS)
-    small = build(bench.params, bench.method, PROXY["proxy"], bench.data.classes, 1)  # type: ignore[arg-type]
+    small = small_learner(bench)
     shape = len(bench.data), int(bench.recipe.settings.get("embed", 0))
     sides = (torch.randn(shape), torch.randn(shape)) if small.PAIR else None
-    # What a reference says costs the same whatever it says, so none is trained here.
+    # The cost of a reference's losses does not depend on their values, so none is trained here.
     reference = Reference(torch.randn(len(bench.data)), sides, small.eval(), torch.randn(len(bench.data)))
     seconds: dict[str, list[float]] = {policy: [] for policy in policies}
     flops = {}
     for _ in range(ROUNDS):
         for arm, policy in policies.items():
             objective = build(bench.params, bench.method, setting.learner, bench.data.classes, 0)
-            proxy = build(bench.params, bench.method, policy.proxy, bench.data.classes, 1) if policy.proxy else None
+            proxy = small_learner(bench) if policy.proxy else None
             flops[arm] = step_flops(objective, bench.recipe, policy, bench.data, proxy, reference).total
             scorer = Proxy(bench.fabric, proxy, bench.recipe, STEPS) if proxy else None
             selector = Selector(policy, bench.recipe, bench.data, reference, 0, scorer)
             for step in range(STEPS):
                 bench.data.pixels.get(selector.indices(step))
-            seconds[arm].append(seconds_a_step(Loop(bench.fabric, objective, bench.data, bench.recipe, selector, STEPS, 0)))
-        print(f"  {name}: " + ", ".join(f"{arm} {times[-1]:.3f} s" for arm, times in seconds.items()), flush=True)
+            loop = Loop(bench.fabric, objective, bench.data, bench.recipe, selector, STEPS, 0)
+            seconds[arm].append(seconds_a_step(loop))
+        print(
+            f"  {name}:", ", ".join(f"{arm} {times[-1]:.3f} s" for arm, times in seconds.items()), flush=True
+        )
     found = {}
     for arm, times in seconds.items():
         rounds = [time_ / base for time_, base in zip(times, seconds["uniform"], strict=True)]
@@ -97,7 +105,8 @@ def ratios(name: str) -> dict[str, dict[str, float]]:
 
 
 def main() -> None:
-    found = {name: ratios(name) for name in CASES if not sys.argv[1:] or any(word in name for word in sys.argv[1:])}
+    words = sys.argv[1:] or [""]
+    found = {name: ratios(name) for name in CASES if any(word in name for word in words)}
     (HERE / "overhead.json").write_text(json.dumps(found, indent=1) + "\n")
     lines = [
         "| learner | policy, ratio 0.8 | time of a step over uniform's (range) | FLOPs over uniform's |",
@@ -108,7 +117,8 @@ def main() -> None:
             times = f"{value['median']:.2f} ({value['least']:.2f} to {value['most']:.2f})"
             lines.append(f"| {name} | {arm} | {times} | {value['flops']:.2f} |")
     machine = f"{platform.processor() or platform.machine()}, {THREADS} thread, torch {torch.__version__}"
-    notes = f"{ROUNDS} interleaved rounds of {STEPS} steps of batch 128, the first step of each left out; {machine}"
+    rounds = f"{ROUNDS} interleaved rounds of {STEPS} steps of batch 128, the first step of each left out"
+    notes = f"{rounds}; {machine}"
     command = " ".join(["python -m benchmarks.overhead", *(f'"{word}"' for word in sys.argv[1:])])
     page = f"# Time of a step with selection\n\n`{command}`: {notes}.\n\n" + "\n".join(lines) + "\n"
     (HERE / "overhead.md").write_text(page)

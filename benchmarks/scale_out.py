@@ -1,8 +1,9 @@
-"""The same ingest by helper processes and by a Dask cluster on this machine: the same bytes, and what Dask adds in time.
+"""The same ingest by helper processes and by a local Dask cluster: the same bytes, and the time it adds.
 
     python -m benchmarks.scale_out
 
-Interleaved rounds, each in a process of its own; the time of a round includes starting the helpers or the cluster.
+Interleaved rounds, each in a process of its own; the time of a round includes starting the helpers or the
+cluster.
 """
 
 import hashlib
@@ -25,16 +26,17 @@ ENGINES = {"helper processes": None, "Dask, local cluster": "local"}
 
 def child(path: str, cluster: str | None) -> None:
     """One ingest in this process; prints its seconds and a hash of all files."""
-    from stages.ingest import ingest_source
-    from stages.params import Dataset
+    from winnow.config.schema import Dataset
+    from winnow.ingest.ingest import ingest_source
 
     begin = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
-        ingest_source(Dataset(source="webdataset", path=path), 0, Path(folder), lambda items, **_: items, cluster)
+        dataset = Dataset("webdataset", path=path)
+        ingest_source(dataset, 0, Path(folder), lambda items, **_: items, cluster)
         seconds = time.perf_counter() - begin
         files = sorted(one for one in Path(folder).rglob("*") if one.is_file())
-        digest = hashlib.sha256(b"".join(hashlib.sha256(one.read_bytes()).digest() for one in files)).hexdigest()
-    print(json.dumps({"seconds": seconds, "sha256": digest}))
+        hashes = b"".join(hashlib.sha256(one.read_bytes()).digest() for one in files)
+    print(json.dumps({"seconds": seconds, "sha256": hashlib.sha256(hashes).hexdigest()}))
 
 
 def main() -> None:
@@ -43,11 +45,13 @@ def main() -> None:
         small(COUNT, Path(folder))
         for _ in range(ROUNDS):
             for name, cluster in ENGINES.items():
-                command = [sys.executable, "-m", "benchmarks.scale_out", folder, *([cluster] if cluster else [])]
+                command = [sys.executable, "-m", "benchmarks.scale_out", folder]
+                command += [cluster] if cluster else []
                 done = subprocess.run(command, cwd=HERE.parent, stdout=subprocess.PIPE, text=True, check=True)
                 found[name].append(json.loads(done.stdout.splitlines()[-1]))
                 print(name, found[name][-1], flush=True)
-    assert len({one["sha256"] for rounds in found.values() for one in rounds}) == 1, "the engine shows in the bytes"
+    hashes = {one["sha256"] for rounds in found.values() for one in rounds}
+    assert len(hashes) == 1, "the bytes depend on the engine"
     seconds = {name: [one["seconds"] for one in rounds] for name, rounds in found.items()}
     base = seconds["helper processes"]
     lines = ["| engine | images/s | time over helper processes' (range) |", "|---|---|---|"]
@@ -58,10 +62,13 @@ def main() -> None:
     import distributed
 
     cores = len(os.sched_getaffinity(0))
-    machine = f"{platform.processor() or platform.machine()}, {cores} worker processes, distributed {distributed.__version__}"
-    notes = f"{ROUNDS} interleaved rounds, {COUNT:,} jpgs of 32 px, all files of all rounds alike by SHA-256; {machine}"
-    (HERE / "scale_out.json").write_text(json.dumps({"machine": machine, "seconds": seconds}, indent=1) + "\n")
-    page = f"# Ingest by another engine\n\n`python -m benchmarks.scale_out`: {notes}.\n\n" + "\n".join(lines) + "\n"
+    engine = f"{cores} worker processes, distributed {distributed.__version__}"
+    machine = f"{platform.processor() or platform.machine()}, {engine}"
+    notes = f"{ROUNDS} interleaved rounds, {COUNT:,} jpgs of 32 px, all files of all rounds equal by SHA-256"
+    measured = {"machine": machine, "seconds": seconds}
+    (HERE / "scale_out.json").write_text(json.dumps(measured, indent=1) + "\n")
+    head = f"# Ingest by another engine\n\n`python -m benchmarks.scale_out`: {notes}; {machine}.\n\n"
+    page = head + "\n".join(lines) + "\n"
     (HERE / "scale_out.md").write_text(page)
     print(page)
 

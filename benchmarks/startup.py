@@ -1,4 +1,4 @@
-"""How long a stage takes to start, against the libraries it cannot do without; and what a `dvc repro` with nothing to do costs.
+"""How long a stage takes to start, against its libraries alone; and a `dvc repro` with nothing to do.
 
     python -m benchmarks.startup            (on a repository where `dvc repro` has nothing to do)
 
@@ -16,13 +16,21 @@ from pathlib import Path
 REPEATS = 1
 HERE = Path(__file__).resolve().parent
 LIMIT = "import torch, timm, lightning_fabric"
+START = "import stages.{}; from winnow.config.load import load; load('params.yaml')"
+STAGES = (
+    "ingest",
+    "curate",
+    "reference",
+    "pretrain",
+    "linear_probe",
+    "semi_supervised",
+    "detection",
+    "compare",
+)
 CASES = {
     "the libraries alone: torch, timm, lightning-fabric": [sys.executable, "-c", LIMIT],
-    **{
-        f"stages.{name}": [sys.executable, "-c", f"import stages.{name}; from stages.params import load; load()"]
-        for name in ("ingest", "curate", "reference", "pretrain", "linear_probe", "semi_supervised", "detection", "compare")
-    },
-    "winnow --help": [sys.executable, "-m", "stages.cli", "--help"],
+    **{f"stages.{name}": [sys.executable, "-c", START.format(name)] for name in STAGES},
+    "winnow --help": [sys.executable, "-m", "winnow.cli.main", "--help"],
     "dvc --version": [sys.executable, "-m", "dvc", "--version"],
     "dvc repro, nothing to do": [sys.executable, "-m", "dvc", "repro"],
 }
@@ -51,8 +59,8 @@ def main() -> None:
     lines = [
         "# Start-up",
         "",
-        f"`python -m benchmarks.startup`, {REPEATS} interleaved runs each (medians); {cpu()}, {os.cpu_count()} cores, Python "
-        f"{platform.python_version()}, byte code compiled.",
+        f"`python -m benchmarks.startup`, {REPEATS} interleaved runs each (medians); {cpu()}, "
+        f"{os.cpu_count()} cores, Python {platform.python_version()}, byte code compiled.",
         "",
         "| process | seconds | of the libraries alone |",
         "|---|---:|---:|",
@@ -64,7 +72,8 @@ def main() -> None:
 
 
 def cpu() -> str:
-    names = [line.split(":")[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")]
+    lines = Path("/proc/cpuinfo").read_text().splitlines()
+    names = [line.split(":")[1].strip() for line in lines if line.startswith("model name")]
     return names[0] if names else platform.processor()
 
 

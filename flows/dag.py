@@ -34,7 +34,7 @@ def graph(root: Path) -> Dag:
 
 
 def select(dag: Dag, targets: Iterable[str] | None) -> Dag:
-    """The targets and all they need. A target is a stage, or the name of a foreach or matrix group of stages."""
+    """The targets and all they need. A target is a stage, or the name of a foreach or matrix group."""
     wanted: set[str] = set()
     frontier = [stage for target in targets or dag for stage in _expand(dag, target)]
     while frontier:
@@ -72,7 +72,9 @@ def _expand(dag: Dag, target: str) -> list[str]:
 
 
 def _dvc(root: Path, *arguments: str) -> str:
-    done = subprocess.run([*DVC, *arguments], cwd=root, env={**defaults(root), **os.environ}, capture_output=True, text=True)
+    done = subprocess.run(
+        [*DVC, *arguments], cwd=root, env={**defaults(root), **os.environ}, capture_output=True, text=True
+    )
     if done.returncode:
         words = " ".join((done.stderr.strip() or done.stdout.strip()).split())
         raise DvcError(f"dvc {arguments[0]}: {words.removeprefix('ERROR: ')}")

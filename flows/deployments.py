@@ -1,8 +1,10 @@
 """The nightly run. Three commands, each in its own terminal but the second:
 
     make ui                                # the server
-    python -m flows.deployments            # creates or updates pipeline/nightly from prefect.yaml; as often as you like
-    prefect worker start --pool local      # runs what is due, with PREFECT_API_URL as the second command prints it
+    python -m flows.deployments            # creates or updates pipeline/nightly from prefect.yaml; as often
+                                           as you like
+    prefect worker start --pool local      # runs what is due, with PREFECT_API_URL as the second command
+                                           prints it
 
 A schedule that was paused in the browser stays paused; Prefect alone would wake it at each deployment.
 """
@@ -29,14 +31,18 @@ NAME, POOL = "pipeline/nightly", "local"
 
 
 def deploy(root: Path) -> DeploymentResponse:
-    """Create or update the pool and the deployment of prefect.yaml. Raises RuntimeError with what Prefect said."""
+    """Create or update the pool and the deployment of prefect.yaml. Raises RuntimeError with what Prefect
+    said.
+    """
     with get_client(sync_client=True) as client:
         paused = _paused(client)
         with suppress(ObjectAlreadyExists):
             client.create_work_pool(WorkPoolCreate(name=POOL, type="process"))
         command = [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all"]
         # prefect.yaml reads $PWD, which a change of folder by subprocess leaves as it was
-        done = subprocess.run(command, cwd=root, env={**os.environ, "PWD": str(root)}, capture_output=True, text=True)
+        done = subprocess.run(
+            command, cwd=root, env={**os.environ, "PWD": str(root)}, capture_output=True, text=True
+        )
         if done.returncode:
             raise RuntimeError(f"prefect deploy failed:\n{done.stdout}{done.stderr}")
         _pause(client, paused)
@@ -72,7 +78,9 @@ def main() -> int:
     for schedule in deployment.schedules:
         when = " ".join(str(getattr(schedule.schedule, part, "")) for part in ("cron", "timezone"))
         print(f"{NAME}: {when}{'' if schedule.active else ', paused'}")
-    print(f"Worker: PREFECT_API_URL={api} {Path(sys.executable).parent / 'prefect'} worker start --pool {POOL}")
+    print(
+        f"Worker: PREFECT_API_URL={api} {Path(sys.executable).parent / 'prefect'} worker start --pool {POOL}"
+    )
     return 0
 
 

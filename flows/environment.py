@@ -1,6 +1,8 @@
-"""Where the repository is, and the environment that keeps DVC, Prefect and MLflow quiet, offline and inside it.
+"""Where the repository is, and the environment that keeps DVC, Prefect and MLflow quiet, offline and inside
+it.
 
-Prefect reads its settings while it is imported, so a command of this room calls `prepare` before it imports Prefect.
+Prefect reads its settings while it is imported, so a command of this room calls `prepare` before it imports
+Prefect.
 """
 
 import os
@@ -12,11 +14,13 @@ from pathlib import Path
 def root() -> Path:
     """The DVC repository that the current folder lies in; outside of any, the one that holds this file."""
     here = Path.cwd().resolve()
-    return next((folder for folder in (here, *here.parents) if (folder / ".dvc").is_dir()), Path(__file__).parents[1])
+    return next(
+        (folder for folder in (here, *here.parents) if (folder / ".dvc").is_dir()), Path(__file__).parents[1]
+    )
 
 
 def defaults(repository: Path) -> dict[str, str]:
-    """Values for what a user has not set. Paths are absolute: stages and workers have other working folders."""
+    """Values for what a user has not set. Paths are absolute: workers have other working folders."""
     return {
         "DO_NOT_TRACK": "true",  # "true", not "1": MLflow accepts nothing else
         "DVC_NO_ANALYTICS": "1",
@@ -26,17 +30,24 @@ def defaults(repository: Path) -> dict[str, str]:
         "MLFLOW_TRACKING_URI": f"sqlite:///{repository / 'mlflow.db'}",
         "PREFECT_HOME": str(repository / ".prefect"),
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-        "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",  # 20 s by default; a fresh database takes up to 30
+        # 20 s by default; a fresh database takes up to 30
+        "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
         "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
     }
 
 
 def prepare(repository: Path) -> str | None:
-    """Set what is unset; return the address of the Prefect API: the user's own, or that of a running `make ui`."""
+    """Set what is unset; return the address of the Prefect API: the user's own, or that of a running `make
+    ui`.
+    """
     for key, value in defaults(repository).items():
         os.environ.setdefault(key, value)
     note = server_note(repository)
-    if not os.environ.get("PREFECT_API_URL") and note.exists() and answers(url := note.read_text(encoding="utf-8")):
+    if (
+        not os.environ.get("PREFECT_API_URL")
+        and note.exists()
+        and answers(url := note.read_text(encoding="utf-8"))
+    ):
         os.environ["PREFECT_API_URL"] = url
     return os.environ.get("PREFECT_API_URL")
 

@@ -1,7 +1,7 @@
 """One execution of the pipeline: a Prefect task for each DVC stage, in the order of DVC's DAG.
 
-`python -m flows.pipeline [--force] [--target STAGE ...] [--parallel N]` needs no server. DVC decides what runs and
-remembers what ran; Prefect orders and reports.
+`python -m flows.pipeline [--force] [--target STAGE ...] [--parallel N]` needs no server. DVC decides what
+runs and remembers what ran; Prefect orders and reports.
 """
 
 if __name__ == "__main__":  # Prefect reads its settings while it is imported
@@ -62,9 +62,15 @@ def pipeline(targets: list[str] | None = None, force: bool = False, max_parallel
 
 
 def _begin(root: Path, dag: Dag, force: bool) -> Execution:
-    # The id too: a name may come twice in a database's life, and this one names a file and the parent run in MLflow.
+    # The id too: a name may come twice in a database's life, and this one names a file and the parent run in
+    # MLflow.
     name = re.sub(r"[^\w.-]+", "-", f"{flow_run.name}-{str(flow_run.id)[-8:]}")
-    surroundings = {**environment.defaults(root), **os.environ, "PYTHONUNBUFFERED": "1", "WINNOW_EXECUTION": name}
+    surroundings = {
+        **environment.defaults(root),
+        **os.environ,
+        "PYTHONUNBUFFERED": "1",
+        "WINNOW_EXECUTION": name,
+    }
     todo = set(dag) if force else affected(dag, changed(root))
     get_run_logger().info("%d of %d stages may have changed; execution %s", len(todo), len(dag), name)
     return Execution(Children(root, surroundings), todo, force)
@@ -74,7 +80,8 @@ def _submit(runner: Any, dag: Dag, execution: Execution) -> None:
     futures: dict[str, Any] = {}
     for stage in order(dag):
         parameters = {"stage": stage, "needs": dag[stage], "execution": execution}
-        # allow_failure, because the task itself says which stage failed; Prefect would leave it pending for ever.
+        # allow_failure, because the task itself says which stage failed; Prefect would leave it pending for
+        # ever.
         needs = [allow_failure(futures[need]) for need in dag[stage]]
         futures[stage] = runner.submit(reproduce, parameters, wait_for=needs)
     for future in futures.values():
@@ -84,7 +91,7 @@ def _submit(runner: Any, dag: Dag, execution: Execution) -> None:
 def _publish(execution: Execution) -> None:
     """Give the stages that DVC restored their runs in MLflow. Tracking never fails a flow."""
     lines = ["no reason given"]
-    if execution.children.run([sys.executable, "-m", "stages.cli", "publish"], lines.append):
+    if execution.children.run([sys.executable, "-m", "winnow.cli.main", "publish"], lines.append):
         get_run_logger().warning("MLflow is not up to date: %s (`winnow publish` does it later)", lines[-1])
     else:
         get_run_logger().info("\n".join(lines[1:]) or "published to MLflow")
@@ -92,44 +99,68 @@ def _publish(execution: Execution) -> None:
 
 def _artifacts(root: Path, dag: Dag, execution: Execution) -> None:
     rows = [
-        {"stage": stage, "state": state.name, "seconds": round(execution.seconds[stage], 1), "message": state.message}
+        {
+            "stage": stage,
+            "state": state.name,
+            "seconds": round(execution.seconds[stage], 1),
+            "message": state.message,
+        }
         for stage, state in ((stage, execution.states[stage]) for stage in order(dag))
     ]
     create_table_artifact(key="stages", table=rows, description="What each stage did, and how long it took")
     table = root / "results" / "compare" / "table.md"
     if table.exists():
-        create_markdown_artifact(key="comparison", markdown=table.read_text(encoding="utf-8"), description="All arms")
+        create_markdown_artifact(
+            key="comparison", markdown=table.read_text(encoding="utf-8"), description="All arms"
+        )
 
 
 def _verdict(states: Mapping[str, State[Any]]) -> State[Any]:
     counts = Counter(str(state.name) for state in states.values())
     summary = ", ".join(f"{count} {name}" for name, count in sorted(counts.items()))
-    failed = [f"{stage}: {s.message}" for stage, s in states.items() if not s.is_completed() and s.name != "NotRun"]
+    failed = [
+        f"{stage}: {s.message}" for stage, s in states.items() if not s.is_completed() and s.name != "NotRun"
+    ]
     return Failed(message=f"{'; '.join(failed)} [{summary}]") if failed else Completed(message=summary)
 
 
 def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m flows.pipeline", description="Run the pipeline as a Prefect flow.")
-    parser.add_argument("--target", action="append", metavar="STAGE", help="a stage or a group, with all it needs (repeatable)")
+    parser = argparse.ArgumentParser(
+        prog="python -m flows.pipeline", description="Run the pipeline as a Prefect flow."
+    )
+    parser.add_argument(
+        "--target",
+        action="append",
+        metavar="STAGE",
+        help="a stage or a group, with all it needs (repeatable)",
+    )
     parser.add_argument("--force", action="store_true", help="run every stage, changed or not")
     parser.add_argument("--parallel", type=int, default=1, metavar="N", help="stages at once (default 1)")
     return parser.parse_args()
 
 
 def main() -> int:
-    """The command line: 0 all is up to date, 1 a stage failed, 2 a mistake in the arguments, dvc.yaml or the server."""
+    """The command line: 0 all is up to date, 1 a stage failed, 2 a mistake in the arguments, dvc.yaml or the
+    server.
+    """
     arguments = _arguments()
     api = os.environ.get("PREFECT_API_URL")
     try:
         select(graph(environment.root()), arguments.target)
         if api and not environment.answers(api):
-            raise ValueError(f"PREFECT_API_URL={api} does not answer: start it (`make ui`), or unset the variable")
+            raise ValueError(
+                f"PREFECT_API_URL={api} does not answer: start it (`make ui`), or unset the variable"
+            )
     except (DvcError, ValueError) as error:
         print(error, file=sys.stderr)
         return 2
     if not api:
-        print("No Prefect server is running: starting a temporary one, 20-35 s (`make ui` keeps one)", flush=True)
-    # Prefect marks the run and then hands SIGTERM on to this handler: leaving by exit also ends the temporary server.
+        print(
+            "No Prefect server is running: starting a temporary one, 20-35 s (`make ui` keeps one)",
+            flush=True,
+        )
+    # Prefect marks the run and then hands SIGTERM on to this handler: leaving by exit also ends the temporary
+    # server.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     try:
         state = pipeline(arguments.target, arguments.force, arguments.parallel, return_state=True)

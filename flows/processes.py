@@ -1,4 +1,5 @@
-"""Child processes that end with their owner: each leads a process group of its own, and the group is what is stopped.
+"""Child processes that end with their owner: each leads a process group of its own, and the group is what is
+stopped.
 
 A signal to the `dvc` process alone would leave the stage's command running (seen with DVC 3.67).
 """
@@ -13,7 +14,8 @@ from pathlib import Path
 
 import psutil
 
-STOP_SECONDS = 8.0  # for each of three ever firmer attempts: less in all than the 30 s after which Prefect kills a cancelled flow
+# for each of three ever firmer attempts: less in all than the 30 s after which Prefect kills a cancelled flow
+STOP_SECONDS = 8.0
 
 
 class Stopped(Exception):
@@ -50,7 +52,9 @@ class Children:
         return child
 
     def run(self, command: Sequence[str], line: Callable[[str], None]) -> int:
-        """Run to the end and call `line` with each line as it comes. Raises Stopped where `stop` came in between."""
+        """Run to the end and call `line` with each line as it comes. Raises Stopped where `stop` came in
+        between.
+        """
         child = self.start(command)
         assert child.stdout is not None
         with child.stdout:

@@ -22,6 +22,7 @@ from flows.dag import DVC
 from flows.processes import Children, Stopped
 
 EXIT_CODE = re.compile(r"ERROR: failed to reproduce .*exited with (-?\d+)$")
+REASON = "error: "  # how winnow/pipeline/stage.py begins its last line
 ERROR = re.compile(r"ERROR: (?:failed to reproduce '[^']*': )?")
 HINTS = re.compile(
     r"\s*$|To track the changes with git|\s+git add |To enable auto staging|\s+dvc config core\.autostage"
@@ -30,7 +31,9 @@ HINTS = re.compile(
 
 
 class Execution:
-    """What the tasks of one flow run share. Not a dataclass: Prefect would copy one and replace the states in it."""
+    """What the tasks of one flow run share. Not a dataclass: Prefect would copy one and replace the states in
+    it.
+    """
 
     def __init__(self, children: Children, affected: set[str], force: bool) -> None:
         self.children, self.affected, self.force = children, affected, force
@@ -92,11 +95,16 @@ def _success(lines: list[str]) -> State[Any]:
 
 
 def _failure(lines: list[str], code: int) -> State[Any]:
-    """DVC always exits with 255; the stage's own exit code ends DVC's last line, its reason stands above that."""
+    """DVC always exits with 255; the stage's own exit code ends DVC's last line.
+
+    The reason is the stage's own `error:` line, whatever its threads said after it; of a crash, its last
+    line.
+    """
     ends = [EXIT_CODE.match(line) for line in lines]
-    said = [line for line in lines if not ERROR.match(line) and not line.startswith(("Running stage ", "> "))]
     own = next((int(end[1]) for end in ends if end), None)
     if own is None:
         return Failed(message=ERROR.sub("", lines[-1]) if lines else f"dvc exited with {code}")
-    reason = said[-1].strip() if said else "no reason given"
+    said = [line for line in lines if not ERROR.match(line) and not line.startswith(("Running stage ", "> "))]
+    reasons = [line.removeprefix(REASON) for line in said if line.startswith(REASON)]
+    reason = [*said, *reasons][-1].strip() if said else "no reason given"
     return Failed(name="BadInput", message=reason) if own == 2 else Failed(message=f"{reason} (exit {own})")

@@ -1,7 +1,7 @@
 """`make ui`: the Prefect server and the MLflow UI on the loopback address, until Ctrl-C.
 
-Ports: PREFECT_SERVER_API_PORT (4200) and MLFLOW_PORT (5000). Logs: .winnow/logs/. While it runs, the other commands of
-this room find the server by themselves.
+Ports: PREFECT_SERVER_API_PORT (4200) and MLFLOW_PORT (5000). Logs: .winnow/logs/. While it runs, the other
+commands of this room find the server by themselves.
 """
 
 import os
@@ -19,7 +19,9 @@ from flows import environment
 from flows.processes import Children
 
 HOST = "127.0.0.1"
-START_SECONDS = 120.0  # 12 s each on two idle cores; a fresh database and a busy machine take several times that
+START_SECONDS = (
+    120.0  # 12 s each on two idle cores; a fresh database and a busy machine take several times that
+)
 DATABASES = ("sqlite:", "postgresql", "mysql", "mssql")
 
 
@@ -47,7 +49,9 @@ def servers() -> list[Server]:
         tracking = environment.defaults(environment.root())["MLFLOW_TRACKING_URI"]
     mlflow = ["mlflow", "server", "--backend-store-uri", tracking, "--host", HOST, "--port", str(mlflow_port)]
     return [
-        Server("Prefect", "PREFECT_SERVER_API_PORT", prefect_port, "/api/health", ["prefect", "server", "start"]),
+        Server(
+            "Prefect", "PREFECT_SERVER_API_PORT", prefect_port, "/api/health", ["prefect", "server", "start"]
+        ),
         Server("MLflow", "MLFLOW_PORT", mlflow_port, "/health", [*mlflow, "--workers", "1"]),
     ]
 
@@ -61,12 +65,16 @@ def _port(variable: str, default: int) -> int:
         try:
             probe.bind((HOST, int(text)))
         except OSError:
-            raise ValueError(f"port {text} is in use: set {variable} to a free one, such as {int(text) + 1}") from None
+            raise ValueError(
+                f"port {text} is in use: set {variable} to a free one, such as {int(text) + 1}"
+            ) from None
     return int(text)
 
 
 def _surroundings(prefect: Server) -> dict[str, str]:
-    """Prefect's browser code takes the API's address from these variables; a `--port` alone would leave it at 4200."""
+    """Prefect's browser code takes the API's address from these variables; a `--port` alone would leave it at
+    4200.
+    """
     api = f"{prefect.address}/api"
     return {
         **os.environ,
@@ -107,7 +115,9 @@ def _await(server: Server, child: "subprocess.Popen[str]", log: Path) -> None:
         if environment.answers(server.address, server.health):
             return
         time.sleep(0.2)
-    last = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()[-1:] or ["nothing in its log"]
+    last = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()[-1:] or [
+        "nothing in its log"
+    ]
     raise RuntimeError(f"{server.name} did not start: {last[0].strip()} (see {log})")
 
 
@@ -116,7 +126,9 @@ def _leave(number: int, _frame: object) -> None:
 
 
 def main() -> int:
-    """Start both, print where they are, and wait. Exit codes: 0 asked to stop, 1 a server failed, 2 a port is taken."""
+    """Start both, print where they are, and wait. Exit codes: 0 asked to stop, 1 a server failed, 2 a port is
+    taken.
+    """
     root = environment.root()
     environment.prepare(root)
     for number in (signal.SIGTERM, signal.SIGHUP):

@@ -1,14 +1,16 @@
-"""Mask R-CNN with a feature pyramid on a timm encoder whose weights are used as they are: scenes in, boxes, classes, masks out.
+"""Mask R-CNN with a feature pyramid on a timm encoder: scenes in; boxes, classes and masks out.
 
-Heads, matching, sampling and losses are torchvision's (He et al., Mask R-CNN, arXiv 1703.06870; Lin et al., FPN, arXiv 1612.03144),
-cut down for small canvases and a CPU: a pyramid and heads of 64 channels, anchors of `ANCHORS` times each level's stride, and
-few proposals (`PROPOSALS`), which is what makes a step of torchvision's own model cost seconds.
+Heads, matching, sampling and losses are torchvision's (He et al., Mask R-CNN, arXiv 1703.06870; Lin et al.,
+FPN, arXiv 1612.03144), cut down for small canvases and a CPU: a pyramid and heads of 64 channels, anchors of
+`ANCHORS` times each level's stride, and few proposals (`PROPOSALS`), whose number is why a step of
+torchvision's own model costs seconds.
 
-The pyramid is fed with a map at each of `STRIDES` pixels, so with the deepest of the encoder too; objects are looked for at the
-strides whose smaller anchor fits on the canvas (4, 8 and 16 at 64 px). From a convolutional encoder it takes the encoder's own
-map of each stride. From an encoder whose maps all have one stride (a plain ViT) it takes maps at evenly spaced depths, the
-deepest for the coarsest level, resized: bilinear up, area average down. That is the pyramid of Li et al., arXiv 2111.11429, with
-resizing for the transposed convolutions and the usual top-down FPN behind it; simpler than ViTDet's (arXiv 2203.16527), not it.
+The pyramid gets a map at each of `STRIDES` pixels, the encoder's deepest included; objects are detected at
+the strides whose smaller anchor fits on the canvas (4, 8 and 16 at 64 px). A convolutional encoder has its
+own map of each stride. From an encoder whose maps all have one stride (a plain ViT) the pyramid takes maps at
+evenly spaced depths, the deepest for the coarsest level, resized: bilinear up, area average down. That is the
+pyramid of Li et al., arXiv 2111.11429, with resizing in place of transposed convolutions and the usual
+top-down FPN behind it; it is simpler than ViTDet's (arXiv 2203.16527).
 """
 
 import math
@@ -28,7 +30,7 @@ STRIDES = (4, 8, 16, 32)
 ANCHORS = (2.5, 3.5)
 WIDTH = 64
 HIDDEN = 256
-SAMPLES = 1  # a side of a RoIAlign bin, which is a cell wide or less; 2 costs a quarter more and gave no better AP
+SAMPLES = 1  # per side of a RoIAlign bin, which is at most a cell wide; 2 cost a quarter more, AP no better
 PROPOSALS: dict[str, int] = {
     "rpn_pre_nms_top_n_train": 200,
     "rpn_pre_nms_top_n_test": 200,
@@ -43,10 +45,10 @@ DESCRIPTION = f"torchvision's, {WIDTH} channels, {PROPOSALS['rpn_post_nms_top_n_
 
 
 class Pyramid(nn.Module):
-    """An encoder and a feature pyramid over its intermediate maps, of which the `levels` finest are given out.
+    """An encoder and a feature pyramid over its intermediate maps, of which it returns the `levels` finest.
 
     Raises:
-        ValueError: if the encoder gives no intermediate maps, or has none of one of `STRIDES`.
+        ValueError: if the encoder returns no intermediate maps, or lacks one of `STRIDES`.
     """
 
     def __init__(self, encoder: nn.Module, levels: int = len(STRIDES)) -> None:
@@ -58,7 +60,7 @@ class Pyramid(nn.Module):
         self.pyramid = FeaturePyramidNetwork([maps[index][0] for index in self.indices], WIDTH)
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
-        """(B, 3, H, W) -> a map (B, WIDTH, H / stride, W / stride) for each level, under its stride's name."""
+        """(B, 3, H, W) -> a map (B, WIDTH, H / stride, W / stride) for each level, by its stride's name."""
         maps = self.encoder.forward_intermediates(images, indices=self.indices, intermediates_only=True)  # type: ignore[operator]
         sizes = [(images.shape[-2] // stride, images.shape[-1] // stride) for stride in STRIDES]
         named = zip(map(str, STRIDES), map(_resize, maps, sizes), strict=True)
@@ -69,18 +71,19 @@ class Pyramid(nn.Module):
 def detector(encoder: nn.Module, classes: int, canvas: int, mean: float = 0.5, std: float = 0.5) -> MaskRCNN:
     """A Mask R-CNN that trains the whole encoder; new layers are initialised from torch's current RNG.
 
-    The encoder's BatchNorm layers are fixed, statistics and scale, as pretraining left them: batches of 4 are too few
-    for new statistics. Everything else in it trains.
+    The encoder's BatchNorm layers are fixed, statistics and scale, as pretraining left them: batches of 4 are
+    too few for new statistics. Everything else in it trains.
 
-    Call it with a list of float images (3, canvas, canvas) in [0, 1]; in train mode also with a list of targets `boxes`
-    (k, 4) as x1 y1 x2 y2 in pixels, `labels` (k,) in 1..classes and `masks` uint8 (k, canvas, canvas), which gives a dict of
-    losses. In eval mode each image gives `boxes` (m, 4), `labels` (m,), `scores` (m,) and `masks` (m, 1, canvas, canvas) in [0, 1].
+    Call it with a list of float images (3, canvas, canvas) in [0, 1]; in train mode also with a list of
+    targets `boxes` (k, 4) as x1 y1 x2 y2 in pixels, `labels` (k,) in 1..classes and `masks` uint8 (k, canvas,
+    canvas), which gives a dict of losses. In eval mode each image gives `boxes` (m, 4), `labels` (m,),
+    `scores` (m,) and `masks` (m, 1, canvas, canvas) in [0, 1].
 
     Args:
         encoder: a timm encoder for inputs with this mean and std; it becomes part of the detector.
 
     Raises:
-        ValueError: if the encoder cannot feed a pyramid.
+        ValueError: if the encoder has no maps for a pyramid.
     """
     strides = [stride for stride in STRIDES if ANCHORS[0] * stride <= canvas]
     sizes = tuple(tuple(ratio * stride for ratio in ANCHORS) for stride in strides)
@@ -107,18 +110,20 @@ def _maps(encoder: nn.Module) -> list[tuple[int, int]]:
     """Channels and stride of each intermediate map, shallow to deep."""
     info: Any = getattr(encoder, "feature_info", None)
     if not hasattr(encoder, "forward_intermediates") or not isinstance(info, list):
-        raise ValueError(f"backbones: {type(encoder).__name__} gives no intermediate maps; detection needs another backbone")
+        name = type(encoder).__name__
+        raise ValueError(f"backbones: {name} gives no intermediate maps; detection needs another backbone")
     return [(int(part["num_chs"]), int(part["reduction"])) for part in info]
 
 
 def _chosen(reductions: list[int]) -> list[int]:
-    """Which map feeds which of `STRIDES`: the deepest of that stride, or evenly spaced ones where all have one stride."""
+    """The map for each of `STRIDES`: the deepest of that stride, or evenly spaced ones where all have one."""
     if len(set(reductions)) == 1:
         return [len(reductions) * (i + 1) // len(STRIDES) - 1 for i in range(len(STRIDES))]
     last = {reduction: index for index, reduction in enumerate(reductions)}
     missing = [stride for stride in STRIDES if stride not in last]
     if missing:
-        raise ValueError(f"backbones: maps of strides {sorted(last)} px, detection needs {list(STRIDES)}; take another backbone")
+        strides = f"backbones: maps of strides {sorted(last)} px, detection needs {list(STRIDES)}"
+        raise ValueError(f"{strides}; take another backbone")
     return [last[stride] for stride in STRIDES]
 
 

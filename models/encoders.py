@@ -13,14 +13,16 @@ from timm.layers import PatchEmbed
 from timm.models import is_model_in_modules
 from torch import Tensor, nn
 
-TRANSFORMERS = ("vision_transformer", "deit")  # timm's modules whose models take `img_size` and an `embed_layer`
+TRANSFORMERS = ("vision_transformer", "deit")  # timm's modules that take `img_size` and an `embed_layer`
 
 
 class FlexiPatchEmbed(PatchEmbed):
-    """timm's patch embedding that can also cut coarser or finer patches (FlexiViT, Beyer et al., arXiv 2212.08013).
+    """timm's patch embedding that can also cut coarser or finer patches (FlexiViT, Beyer et al., arXiv
+    2212.08013).
 
-    The weights are those of the backbone's own patch size, resampled by the pseudo-inverse of the bilinear resize: a patch that was
-    made larger by resizing keeps its token. `at_patch` sets the size; the state dict is that of timm's class.
+    The weights are those of the backbone's own patch size, resampled by the pseudo-inverse of the bilinear
+    resize: a patch that was enlarged by resizing keeps its token. `at_patch` sets the size; the state dict is
+    that of timm's class.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -34,15 +36,17 @@ class FlexiPatchEmbed(PatchEmbed):
         if self.cut is None or (self.cut, self.cut) == tuple(self.patch_size):
             return super().forward(x)
         kernel = self.proj.weight
-        kernel = (kernel.flatten(2) @ resampling(kernel.shape[-1], self.cut).to(kernel)).unflatten(2, (self.cut, self.cut))
-        tokens = F.conv2d(x, kernel, self.proj.bias, stride=self.cut)
-        return self.norm(tokens.permute(0, 2, 3, 1))  # timm wants a map where the image size may change
+        resampled = kernel.flatten(2) @ resampling(kernel.shape[-1], self.cut).to(kernel)
+        tokens = F.conv2d(x, resampled.unflatten(2, (self.cut, self.cut)), self.proj.bias, stride=self.cut)
+        return self.norm(tokens.permute(0, 2, 3, 1))  # timm expects a map where the image size may change
 
 
 @lru_cache
 def resampling(size: int, new: int) -> Tensor:
-    """What turns a square kernel of `size` pixels into one of `new`, as (size * size, new * new) on the CPU: the transposed
-    pseudo-inverse of the resize. timm's `resample_patch_embed` does the same, but not on the meta device, where FLOPs are counted.
+    """The matrix (size * size, new * new) that resamples a square kernel from `size` pixels to `new`; on CPU.
+
+    It is the transposed pseudo-inverse of the resize. timm's `resample_patch_embed` does the same, but not on
+    the meta device, where FLOPs are counted.
     """
     pixels = torch.eye(size * size, device="cpu").view(-1, 1, size, size)
     resize = F.interpolate(pixels, size=(new, new), mode="bilinear", antialias=True).flatten(1)
@@ -51,7 +55,7 @@ def resampling(size: int, new: int) -> Tensor:
 
 @contextmanager
 def at_patch(module: nn.Module, size: int | None) -> Iterator[None]:
-    """Inside, every vision transformer in `module` cuts patches of `size` pixels; None leaves it its own."""
+    """Within the context, vision transformers in `module` cut patches of `size` pixels; None: their own."""
     flexible = [m for m in module.modules() if isinstance(m, FlexiPatchEmbed)] if size else []
     for layer in flexible:
         layer.cut = size
@@ -65,8 +69,8 @@ def at_patch(module: nn.Module, size: int | None) -> Iterator[None]:
 def create(name: str, image_size: int, **kwargs: Any) -> nn.Module:
     """A timm backbone with `num_classes=0`, randomly initialised from torch's current RNG.
 
-    Vision transformers are told the image size and accept other sizes too (local views), by interpolating positions, and other
-    patch sizes, by resampling their patch embedding.
+    Vision transformers get the image size, and accept other sizes too (local views), by interpolating
+    positions, and other patch sizes, by resampling their patch embedding.
 
     Raises:
         ValueError: if timm knows no such model, or the model cannot be built at this size.
@@ -79,12 +83,13 @@ def create(name: str, image_size: int, **kwargs: Any) -> nn.Module:
     try:
         encoder = timm.create_model(name, pretrained=False, num_classes=0, **kwargs)
     except (TypeError, AssertionError, RuntimeError) as error:
-        raise ValueError(f"backbones: {name} at {image_size} px with {kwargs} cannot be built: {error}") from error
+        given = f"{name} at {image_size} px with {kwargs}"
+        raise ValueError(f"backbones: {given} cannot be built: {error}") from error
     return encoder
 
 
 def flexible(name: str) -> bool:
-    """Whether `at_patch` means anything to this timm model."""
+    """Whether `at_patch` has an effect on this timm model."""
     return bool(is_model_in_modules(name, TRANSFORMERS))
 
 

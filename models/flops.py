@@ -1,21 +1,22 @@
 """FLOPs of modules and of training steps: shapes in, integers out; 1 MAC is 2 FLOPs.
 
-Counted: matrix products, convolutions and attention, as they are executed. Not counted: normalisation, activations,
-softmax, pooling, embedding look-ups, losses' element-wise parts, augmentation and the optimiser.
+Counted: matrix products, convolutions and attention, as they are executed. Not counted: normalisation,
+activations, softmax, pooling, embedding look-ups, losses' element-wise parts, augmentation and the optimiser.
 
-This is torch's `FlopCounterMode` with the formulas mended that are wrong or missing in torch 2.14:
+This is torch's `FlopCounterMode` with formulas that are wrong or missing in torch 2.14 corrected:
 
-* convolution backward: torch ignores `groups` (a depth-wise layer of C channels counts up to C times too much). Here
-  each of the two gradients (input, weight) costs what the forward costs, and only if it is computed.
-* attention: the CPU kernel counts as 0 in torch, and flash, efficient and cuDNN kernels count the scores recomputed in
-  the backward. Convention here, for every kernel: forward 2·B·H·Nq·Nk·(D + Dv) for QKᵀ and AV, backward twice that, no
-  recomputation; masks and causality do not shorten it. A fused kernel always computes all three gradients and counts
-  so; on `meta` attention is plain matrix products, and a q, k or v without gradient costs nothing.
-  Left as torch has them: FlexAttention and nested tensors.
-* matrix-vector products count as 0 in torch.
+* Convolution backward: torch ignores `groups` (a depth-wise layer of C channels counts up to C times too
+  much). Here each of the two gradients (input, weight) costs what the forward costs, if it is computed.
+* Attention: the CPU kernel counts as 0 in torch, and flash, efficient and cuDNN kernels count the scores
+  recomputed in the backward. Convention here, for every kernel: forward 2·B·H·Nq·Nk·(D + Dv) for QKᵀ and AV,
+  backward twice that, no recomputation; masks and causality do not reduce it. A fused kernel computes, and
+  counts, all three gradients; on `meta` attention is plain matrix products, and a q, k or v without gradient
+  costs nothing. Left as in torch: FlexAttention and nested tensors.
+* Matrix-vector products count as 0 in torch.
 
-Activation checkpointing counts its second forward, for it is executed. Tensors are counted as the kernels get them:
-zeros of a padding are multiplied, and CUDA's flash attention pads a head size that is not a multiple of 8.
+Activation checkpointing counts its second forward, because that is executed. Tensors are counted as the
+kernels get them: zeros of a padding are multiplied, and CUDA's flash attention pads a head size that is not a
+multiple of 8.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
-# Two sizes, for work per example is the slope between them; both above 1, for BatchNorm on a 1x1 map refuses one value.
+# Work per example is the slope between two sizes; both above 1, because BatchNorm refuses a single value.
 BATCHES = (2, 4)
 _ATTENTION_KERNELS = (
     "flash_attention",
@@ -57,47 +58,50 @@ class Flops:
         return self.forward // 2
 
 
-def count(module: nn.Module, *input_shapes: tuple[int, ...], dtypes: Sequence[torch.dtype] | None = None) -> Flops:
-    """Count one example through `module`, in the train or eval mode it is in, on the `meta` device: no data, no time.
+def count(
+    module: nn.Module, *input_shapes: tuple[int, ...], dtypes: Sequence[torch.dtype] | None = None
+) -> Flops:
+    """Count one example through `module`, in its train or eval mode, on the `meta` device, without data.
 
-    The inputs need no gradient, so the first layer's input gradient is not counted; nor is anything below the lowest
-    trainable parameter. The backward starts from every output that has a gradient. Work that does not grow with the
-    batch (FlexiViT resampling its patch kernel) is left out, and work that grows with its square (a BxB similarity)
-    has no cost per example: take `measure` for both. `module` and torch's random state are left as they were.
+    The inputs need no gradient, so the first layer's input gradient is not counted; nor is anything below the
+    lowest trainable parameter. The backward starts from every output that has a gradient. Work that does not
+    grow with the batch (FlexiViT resampling its patch kernel) is left out, and work that grows with its
+    square (a BxB similarity) has no cost per example: take `measure` for both. `module` and torch's random
+    state are not changed.
 
     Args:
-        module: on any device; see `on_meta` for what is copied.
-        input_shapes: one a positional argument of `forward`, without the batch dimension: `(3, 224, 224)`.
-        dtypes: one a shape; default float32. Token ids: `count(text, (77,), dtypes=[torch.long])`.
+        module: on any device; `on_meta` says what is copied.
+        input_shapes: one for each positional argument of `forward`, without batch dimension: `(3, 224, 224)`.
+        dtypes: one for each shape; default float32. Token ids: `count(text, (77,), dtypes=[torch.long])`.
 
     Raises:
         ValueError: if `dtypes` and `input_shapes` differ in length, or there is no input.
     """
     dtypes = [torch.float32] * len(input_shapes) if dtypes is None else dtypes
     if not input_shapes or len(dtypes) != len(input_shapes):
-        raise ValueError(
-            f"count: {len(input_shapes)} input shapes and {len(dtypes)} dtypes; give one shape for each argument of "
-            "forward, and no dtypes or one for each shape"
-        )
+        given = f"count: {len(input_shapes)} input shapes and {len(dtypes)} dtypes"
+        raise ValueError(f"{given}; give a shape for each argument of forward, and a dtype for each or none")
 
-    def run(twin: nn.Module, batch: int, backward: bool) -> int:
-        inputs = [torch.zeros(batch, *s, dtype=d, device="meta") for s, d in zip(input_shapes, dtypes, strict=True)]
-        return measure(lambda: _step(twin, inputs, backward))
+    def run(batch: int, backward: bool) -> int:
+        shaped = zip(input_shapes, dtypes, strict=True)
+        inputs = [torch.zeros(batch, *shape, dtype=dtype, device="meta") for shape, dtype in shaped]
+        return measure(lambda: _step(meta_copy, inputs, backward))
 
     small, large = BATCHES
-    # A caller in inference mode, as in scoring, would get a twin that has no backward.
+    # In a caller's inference mode, as in scoring, the copy would have no backward.
     with torch.inference_mode(False), torch.random.fork_rng(devices=[]):
-        twin = on_meta(module)
-        forward, train = ((run(twin, large, g) - run(twin, small, g)) // (large - small) for g in (False, True))
+        meta_copy = on_meta(module)
+        forward, train = ((run(large, g) - run(small, g)) // (large - small) for g in (False, True))
     return Flops(forward=forward, train=train)
 
 
 def measure(fn: Callable[[], object]) -> int:
-    """FLOPs that one call of `fn` executes, on any device; `fn` really runs, and decides what is counted.
+    """FLOPs that one call of `fn` executes, on any device; `fn` is run once.
 
-    `lambda: net(x)` under `torch.no_grad()` is a forward, `lambda: net(x).sum().backward()` a forward and a backward. A
-    whole step (views, teacher, BxB similarity, backward) is counted without data by running it on `on_meta` modules
-    and `meta` tensors of the real batch size; there, `.item()`, `if tensor:` and a mask as an index raise.
+    `lambda: net(x)` under `torch.no_grad()` is a forward, `lambda: net(x).sum().backward()` a forward and a
+    backward. A whole step (views, teacher, BxB similarity, backward) is counted without data by running it on
+    `on_meta` modules and `meta` tensors of the real batch size; there, `.item()`, `if tensor:` and a mask as
+    an index raise.
     """
     with _no_fast_path(), FlopCounterMode(display=False, custom_mapping=_FORMULAS) as mode:
         fn()
@@ -105,17 +109,18 @@ def measure(fn: Callable[[], object]) -> int:
 
 
 def on_meta(module: nn.Module) -> nn.Module:
-    """Copy a module to the `meta` device without copying its data: same classes, mode, ties and `requires_grad`.
+    """Copy a module to the `meta` device without copying its data: same classes, mode, ties and
+    `requires_grad`.
 
     Parameters, buffers and tensors that are plain attributes become `meta` tensors; hooks are kept.
     """
-    twins: dict[int, Any] = {}
+    copies: dict[int, Any] = {}
     for tensor in _tensors(module):
-        twin = torch.empty_like(tensor, device="meta").detach()
+        empty = torch.empty_like(tensor, device="meta").detach()
         if isinstance(tensor, nn.Parameter):
-            twin = nn.Parameter(twin, requires_grad=tensor.requires_grad)
-        twins[id(tensor)] = twin
-    return copy.deepcopy(module, twins)
+            empty = nn.Parameter(empty, requires_grad=tensor.requires_grad)
+        copies[id(tensor)] = empty
+    return copy.deepcopy(module, copies)
 
 
 def _tensors(module: nn.Module) -> Iterator[Tensor]:
@@ -127,14 +132,15 @@ def _tensors(module: nn.Module) -> Iterator[Tensor]:
 def _step(module: nn.Module, inputs: list[Tensor], backward: bool) -> None:
     # Factory functions without a device, as in torch.arange(n), would otherwise mix CPU tensors in.
     with torch.device("meta"), torch.set_grad_enabled(backward):
-        outputs = [out for out in tree_leaves(module(*inputs)) if isinstance(out, Tensor) and out.requires_grad]
+        tensors = [out for out in tree_leaves(module(*inputs)) if isinstance(out, Tensor)]
+        outputs = [out for out in tensors if out.requires_grad]
         if outputs:
             torch.autograd.backward(outputs, [torch.ones_like(out) for out in outputs])
 
 
 @contextlib.contextmanager
 def _no_fast_path() -> Iterator[None]:
-    """nn.MultiheadAttention in eval mode runs one opaque operator, which counts as 0; take the open path instead."""
+    """In eval mode nn.MultiheadAttention runs one opaque operator, which counts as 0; disable that."""
     before = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
     try:
@@ -143,11 +149,12 @@ def _no_fast_path() -> Iterator[None]:
         torch.backends.mha.set_fastpath_enabled(before)
 
 
-# Formulas get shapes where the operator gets tensors, and everything else as it is.
+# Formulas get shapes in place of an operator's tensors, and its other arguments unchanged.
 def _convolution_backward(grad: Any, x: Any, weight: Any, *settings: Any, **_: Any) -> int:
     transposed, needed = settings[4], settings[7]
-    # A filter is applied once for each output pixel, in a transposed convolution once for each input pixel. The weight
-    # is (out, in / groups, *kernel) or, transposed, (in, out / groups, *kernel): groups are in its shape already.
+    # A filter is applied once for each output pixel, in a transposed convolution once for each input pixel.
+    # The weight is (out, in / groups, *kernel) or, transposed, (in, out / groups, *kernel), so its shape
+    # accounts for the groups.
     positions = math.prod((x if transposed else grad)[2:])
     return 2 * x[0] * positions * math.prod(weight) * (needed[0] + needed[1])
 

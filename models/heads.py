@@ -16,13 +16,15 @@ def mlp(features: int, hidden: int, out: int) -> nn.Sequential:
 
 
 class PrototypeHead(nn.Module):
-    """DINO's head (arXiv 2104.14294): three-layer MLP with GELU, L2-normalised bottleneck, unit-norm prototypes.
+    """DINO's head (arXiv 2104.14294): MLP with GELU, L2-normalised bottleneck, unit-norm prototypes.
 
-    The prototypes' norm is fixed at one, which is DINO's weight normalisation with a frozen gain. `batch_norm` is SSLight's
-    choice for convolutional networks (arXiv 2210.02808).
+    The prototypes' norm is fixed at one, which is DINO's weight normalisation with a frozen gain.
+    `batch_norm` is SSLight's choice for convolutional networks (arXiv 2210.02808).
     """
 
-    def __init__(self, features: int, hidden: int, bottleneck: int, prototypes: int, batch_norm: bool = True) -> None:
+    def __init__(
+        self, features: int, hidden: int, bottleneck: int, prototypes: int, batch_norm: bool = True
+    ) -> None:
         super().__init__()
         layers: list[nn.Module] = []
         for inputs in (features, hidden):

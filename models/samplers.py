@@ -6,12 +6,13 @@ from collections.abc import Callable
 import torch
 from torch import Generator, Tensor
 
-# Rows or columns read at once: bounds the float64 copy of them (8 MB at B = 8,192), however few the chunks are.
+# Rows or columns read at once: bounds their float64 copy (8 MB at B = 8,192), however few the chunks are.
 LINES = 128
 
 
 def top_k(scores: Tensor, k: int) -> Tensor:
-    """The k highest scores (RHO-LOSS, arXiv 2206.07137), in candidate order; of equal scores the earlier candidate wins.
+    """The k highest scores (RHO-LOSS, arXiv 2206.07137), in candidate order; of equal scores the earlier
+    candidate wins.
 
     Args:
         scores: (B,), finite.
@@ -25,10 +26,12 @@ def top_k(scores: Tensor, k: int) -> Tensor:
 
 
 def softmax(scores: Tensor, k: int, generator: Generator) -> Tensor:
-    """k draws without replacement with probabilities softmax(scores) (Bad Students, arXiv 2312.05328), in candidate order.
+    """k draws without replacement with probabilities softmax(scores) (Bad Students, arXiv 2312.05328), in
+    candidate order.
 
-    Gumbel top-k: adding independent Gumbel noise and taking the k largest draws the same distribution as sampling one at a
-    time, without an exponential that could overflow. The noise comes from `generator` on the CPU, so a GPU picks the same.
+    Gumbel top-k: adding independent Gumbel noise and taking the k largest draws the same distribution as
+    sampling one at a time, without an exponential that could overflow. The noise comes from `generator` on
+    the CPU, so a GPU picks the same.
 
     Args:
         scores: (B,), finite.
@@ -43,19 +46,23 @@ def softmax(scores: Tensor, k: int, generator: Generator) -> Tensor:
 
 
 def joint(scores: Tensor, k: int, chunks: int, generator: Generator) -> Tensor:
-    """k draws in chunks, each given the chunks before it (JEST, arXiv 2406.17711, algorithm 1), in candidate order.
+    """k draws in chunks, each given the chunks before it (JEST, arXiv 2406.17711, algorithm 1), in candidate
+    order.
 
-    For a loss that is a sum over pairs (sigmoid), where the score of a sub-batch S is the sum of S_ij over i, j in S. The first
-    chunk is drawn by `softmax` of the diagonal; each further one, without replacement, with probabilities softmax(g) of
-    g_i = S_ii + sum over the chosen j of (S_ij + S_ji), which is exactly what adding i adds to that score. Inside a chunk the
-    draws do not see each other. Multiply the scores by a gain to sharpen or soften the choice.
+    For a loss that is a sum over pairs (sigmoid), where the score of a sub-batch S is the sum of S_ij over i,
+    j in S. The first chunk is drawn by `softmax` of the diagonal; each further one, without replacement, with
+    probabilities softmax(g) of g_i = S_ii + sum over the chosen j of (S_ij + S_ji), which is exactly what
+    adding i adds to that score. Draws within a chunk are not conditioned on each other. Multiply the scores
+    by an inverse temperature to sharpen or soften the choice.
 
-    After one pass for NaN, only the rows and columns of the chosen are read, once each: O(B k), no copy of the matrix. The sums
-    are float64, so that their order does not show; the noise, B float64 numbers a chunk, is drawn on the CPU. A GPU therefore
-    picks the same as far as the sums agree: always, but for candidates whose noisy scores tie to float64 rounding.
+    After one pass for NaN, only the rows and columns of the chosen are read, once each: O(B k), no copy of
+    the matrix. Sums are float64, so that their order makes no difference to the picks; the noise, B float64
+    numbers a chunk, is drawn on the CPU. So a GPU picks the same, except between candidates whose noisy
+    scores tie up to float64 rounding.
 
     Args:
-        scores: (B, B), finite; the criterion of the pair losses of row image i and column text j. CPU or CUDA; not modified.
+        scores: (B, B), finite; the criterion of the pair losses of row image i and column text j. CPU or
+            CUDA; not modified.
         k: how many to draw, 1 <= k <= B, divisible by chunks.
         chunks: in how many chunks (16 in the paper); 1 is `softmax` of the diagonal.
         generator: a CPU generator.
@@ -70,77 +77,90 @@ def joint(scores: Tensor, k: int, chunks: int, generator: Generator) -> Tensor:
     def given(new: Tensor) -> Tensor:
         nonlocal gain  # never += : the diagonal of a float64 matrix is a view of the caller's scores
         for some in torch.split(new, LINES):
-            # For columns index_select takes 7 ms at B = 8,192 and 117 of them, pairs[:, some] 20 ms, pairs.T[some] 16 ms.
-            gain = gain + pairs.index_select(0, some).double().sum(0) + pairs.index_select(1, some).double().sum(1)
+            # 117 columns at B = 8,192: index_select 7 ms, pairs[:, some] 20 ms, pairs.T[some] 16 ms.
+            rows, columns = pairs.index_select(0, some), pairs.index_select(1, some)
+            gain = gain + rows.double().sum(0) + columns.double().sum(1)
         return gain
 
     return _draw_in_chunks(gain, given, k, chunks, generator).sort().values
 
 
 def joint_softmax(
-    learner: Tensor | None, reference: Tensor | None, k: int, chunks: int, generator: Generator, gain: float = 1.0
+    learner: Tensor | None,
+    reference: Tensor | None,
+    k: int,
+    chunks: int,
+    generator: Generator,
+    inverse_temperature: float = 1.0,
 ) -> Tensor:
-    """`joint` for the softmax (CLIP, InfoNCE) loss, which is no sum over pairs (JEST, arXiv 2406.17711), in candidate order.
+    """`joint` for the softmax (CLIP, InfoNCE) loss, which is no sum over pairs (JEST, arXiv 2406.17711), in
+    candidate order.
 
-    With s the logits, u_i = -s_ii(learner) + s_ii(reference) scores the first chunk, and each further one is scored by
-    g_i = u_i + 1/2 [LSE_j s_ij + LSE_j s_ji](learner) - the same of the reference, LSE_j being log-sum-exp over the chosen j.
-    A matrix that is None drops out: hard has no reference, easy no learner, learnability has both.
+    With s the logits, u_i = -s_ii(learner) + s_ii(reference) scores the first chunk, and each further one is
+    scored by g_i = u_i + 1/2 [LSE_j s_ij + LSE_j s_ji](learner) - the same of the reference, LSE_j being
+    log-sum-exp over the chosen j. A matrix that is None drops out: hard has no reference, easy no learner,
+    learnability has both.
 
-    An approximation, unlike `joint`: a candidate is scored against the chosen as its negatives (its own positive is not in the
-    LSE), but the chosen are not scored again with the candidate as their new negative. So g_i is not the change of the batch
-    loss. (The formula as read in Optimization-AI/DRRho-CLIP, which credits the JEST paper; there the first chunk is drawn
-    linearly in u, here by softmax as in `joint`.)
+    An approximation, unlike `joint`: a candidate is scored against the chosen as its negatives (its own
+    positive is not in the LSE), but the chosen are not scored again with the candidate as a new negative. So
+    g_i is not the change of the batch loss. The formula is that of the code of Optimization-AI/DRRho-CLIP,
+    which credits the JEST paper; there the first chunk is drawn linearly in u, here by softmax as in `joint`.
 
     Args:
-        learner: (B, B), finite logits, the scale applied, of row image i and column text j; or None.
-        reference: (B, B), likewise by the reference model with its own scale; or None.
+        learner: (B, B), finite logits of row image i and column text j, already scaled; or None.
+        reference: (B, B), the same by the reference model with its own scale; or None.
         k: how many to draw, 1 <= k <= B, divisible by chunks.
-        chunks: in how many chunks; 1 is `softmax` of gain * u.
+        chunks: in how many chunks; 1 is `softmax` of inverse_temperature * u.
         generator: a CPU generator.
-        gain: multiplies every score; 0 draws uniformly.
+        inverse_temperature: multiplies every score; 0 draws uniformly.
 
     Raises:
-        ValueError: for no logits at all, logits not square, not finite or of two shapes, k out of range, k that chunks does not
-            divide, or a gain that is negative or not finite.
+        ValueError: for no logits at all, logits not square, not finite or of two shapes, k out of range, k
+            that chunks does not divide, or an inverse temperature that is negative or not finite.
     """
-    if not 0 <= gain < math.inf:
-        raise ValueError(f"gain: {gain}; a finite number, 0 or more, is wanted")
+    if not 0 <= inverse_temperature < math.inf:
+        raise ValueError(f"inverse_temperature: {inverse_temperature}; allowed: 0 or more, finite")
     sides = [
         _Negatives(sign, _check_pairs(name, logits))
         for sign, name, logits in ((1.0, "learner", learner), (-1.0, "reference", reference))
         if logits is not None
     ]
     if not sides:
-        raise ValueError("learner, reference: both None; the logits of at least one are wanted")
-    if sides[0].logits.shape != sides[-1].logits.shape:
-        raise ValueError(f"reference: shape {tuple(sides[-1].logits.shape)}; that of learner is {tuple(sides[0].logits.shape)}")
+        raise ValueError("learner, reference: both None; give the logits of at least one")
+    first, last = (tuple(side.logits.shape) for side in (sides[0], sides[-1]))
+    if first != last:
+        raise ValueError(f"reference: shape {last}; that of learner is {first}")
     _check_chunks(sides[0].logits, k, chunks)
 
     def given(new: Tensor) -> Tensor:
-        return gain * torch.stack([side.score(new) for side in sides]).sum(0)
+        return inverse_temperature * torch.stack([side.score(new) for side in sides]).sum(0)
 
-    unconditional = gain * torch.stack([-side.sign * side.positive for side in sides]).sum(0)
+    unconditional = inverse_temperature * torch.stack([-side.sign * side.positive for side in sides]).sum(0)
     return _draw_in_chunks(unconditional, given, k, chunks, generator).sort().values
 
 
 class _Negatives:
-    """The softmax loss (B,) of every candidate against the chosen so far, by running log-sum-exp, times a sign."""
+    """The signed softmax loss (B,) of every candidate against the chosen so far, by running log-sum-exp."""
 
     def __init__(self, sign: float, logits: Tensor) -> None:
         self.sign, self.logits = sign, logits
         self.positive = self.logits.diagonal().double()
-        self.texts = self.images = torch.full_like(self.positive, -math.inf)  # log-sum-exp over no negative at all
+        # Log-sum-exp over no negative at all.
+        self.texts = self.images = torch.full_like(self.positive, -math.inf)
 
     def score(self, new: Tensor) -> Tensor:
         """Adds the newly chosen as negatives; returns sign * (1/2 [LSE_j s_ij + LSE_j s_ji] - s_ii)."""
         for some in torch.split(new, LINES):
-            self.texts = torch.logaddexp(self.texts, self.logits.index_select(1, some).double().logsumexp(1))
-            self.images = torch.logaddexp(self.images, self.logits.index_select(0, some).double().logsumexp(0))
+            rows, columns = self.logits.index_select(0, some), self.logits.index_select(1, some)
+            self.texts = torch.logaddexp(self.texts, columns.double().logsumexp(1))
+            self.images = torch.logaddexp(self.images, rows.double().logsumexp(0))
         return self.sign * ((self.texts + self.images) / 2 - self.positive)
 
 
-def _draw_in_chunks(scores: Tensor, given: Callable[[Tensor], Tensor], k: int, chunks: int, generator: Generator) -> Tensor:
-    """Indices (k,) in the order of drawing: the first chunk by `scores` (B,), the next by `given(the chunk just drawn)`."""
+def _draw_in_chunks(
+    scores: Tensor, given: Callable[[Tensor], Tensor], k: int, chunks: int, generator: Generator
+) -> Tensor:
+    """Indices (k,) as drawn: the first chunk by `scores` (B,), each next one by `given(the last chunk)`."""
     drawn: list[Tensor] = []
     taken = torch.zeros_like(scores, dtype=torch.bool)
     for _ in range(chunks):
@@ -163,18 +183,22 @@ def _gumbel(count: int, generator: Generator) -> Tensor:
 
 def _check(scores: Tensor, k: int) -> None:
     if scores.ndim != 1:
-        raise ValueError(f"scores: shape {tuple(scores.shape)}; one score a candidate is wanted, (B,)")
+        raise ValueError(f"scores: shape {tuple(scores.shape)}; give one score for each candidate, (B,)")
     _check_count(scores, k)
     if not torch.isfinite(scores).all():
         bad = (~torch.isfinite(scores)).nonzero().flatten().tolist()
-        raise ValueError(f"scores: not finite at candidates {bad[:8]}; selecting on NaN would hide a diverged run")
+        raise ValueError(
+            f"scores: not finite at candidates {bad[:8]}; selecting on NaN would hide a diverged run"
+        )
 
 
 def _check_pairs(name: str, pairs: Tensor) -> Tensor:
     if pairs.ndim != 2 or pairs.shape[0] != pairs.shape[1]:
-        raise ValueError(f"{name}: shape {tuple(pairs.shape)}; one number for every pair of candidates is wanted, (B, B)")
+        raise ValueError(
+            f"{name}: shape {tuple(pairs.shape)}; give one number for every pair of candidates, (B, B)"
+        )
     pairs = pairs.detach()
-    # NaN carries through aminmax, which makes no copy: 36 ms at B = 8,192 on one core; isfinite by row blocks takes 306 ms.
+    # aminmax propagates NaN without a copy: 36 ms at B = 8,192 on one core; isfinite by blocks takes 306 ms.
     if pairs.numel() and not torch.isfinite(torch.stack(torch.aminmax(pairs))).all():
         low, high = torch.aminmax(pairs, dim=1)
         bad = (~torch.isfinite(low) | ~torch.isfinite(high)).nonzero().flatten().tolist()
@@ -185,9 +209,10 @@ def _check_pairs(name: str, pairs: Tensor) -> Tensor:
 def _check_chunks(scores: Tensor, k: int, chunks: int) -> None:
     _check_count(scores, k)
     if chunks < 1:
-        raise ValueError(f"chunks: {chunks}; at least 1 is wanted")
+        raise ValueError(f"chunks: {chunks}; allowed: 1 or more")
     if k % chunks:
-        mend = f"chunks: {max(n for n in range(1, chunks) if k % n == 0)}" + (f" or k: {k - k % chunks}" if k > chunks else "")
+        mend = f"chunks: {max(n for n in range(1, chunks) if k % n == 0)}"
+        mend += f" or k: {k - k % chunks}" if k > chunks else ""
         raise ValueError(f"k: {k} is not divisible by chunks: {chunks}; take {mend}")
 
 

@@ -1,4 +1,4 @@
-"""Text: open_clip's tokenizer and transformer, and the two towers that CLIP and SigLIP put beside each other."""
+"""Text: open_clip's tokenizer and transformer, and the image and text towers of CLIP and SigLIP."""
 
 import math
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ VOCABULARY = 49408  # of CLIP's byte-pair encoding, which open_clip ships
 
 @dataclass
 class Towers:
-    """Sizes of the text tower and of the embedding that both towers end in; where the learned scale of the logits starts."""
+    """Sizes of the text tower and of the shared embedding; `temperature` is the logits' initial scale."""
 
     embed: int = 64
     text_width: int = 64
@@ -24,9 +24,19 @@ class Towers:
     context: int = 16
     temperature: float = 10.0
 
+    def __post_init__(self) -> None:
+        if not 0 < self.temperature < math.inf:
+            raise ValueError(f"temperature: {self.temperature} is out of range; allowed: above 0, finite")
+        for name in ("embed", "text_width", "text_layers", "text_heads", "context"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name}: {getattr(self, name)} is out of range; allowed: 1 or more")
+        if self.text_width % self.text_heads:
+            given = f"text_width: {self.text_width} is not divisible by text_heads {self.text_heads}"
+            raise ValueError(f"{given}; change one of them")
+
 
 class TwoTowers(Objective):
-    """An image encoder and a text tower with unit-norm embeddings of one width, and a learned scale of their products."""
+    """An image encoder and a text tower with unit-norm embeddings, and a learned scale of their products."""
 
     NEEDS = frozenset({"captions"})
 
@@ -34,7 +44,7 @@ class TwoTowers(Objective):
         super().__init__()
         self.encoder, self.config = encoder, config
         self.head = nn.Linear(width(encoder), config.embed)
-        self.text = TextTower(config.context, config.text_width, config.text_layers, config.text_heads, config.embed)
+        self.text = TextTower(config)
         self.log_temperature = nn.Parameter(torch.tensor(math.log(config.temperature)))
 
     def embed(self, batch: Batch) -> tuple[Tensor, Tensor]:
@@ -46,12 +56,17 @@ class TwoTowers(Objective):
 class TextTower(nn.Module):
     """Tokens (B, L) int64 in, unit-norm embeddings (B, E) out."""
 
-    def __init__(self, context: int, width: int, layers: int, heads: int, embed: int) -> None:
+    def __init__(self, config: Towers) -> None:
         super().__init__()
         from open_clip.transformer import TextTransformer
 
         self.transformer = TextTransformer(
-            context_length=context, vocab_size=VOCABULARY, width=width, heads=heads, layers=layers, output_dim=embed
+            context_length=config.context,
+            vocab_size=VOCABULARY,
+            width=config.text_width,
+            heads=config.text_heads,
+            layers=config.text_layers,
+            output_dim=config.embed,
         )
 
     def forward(self, tokens: Tensor) -> Tensor:
@@ -62,7 +77,9 @@ def tokenize(captions: list[str], context: int) -> Tensor:
     """Captions -> (N, context) int64 tokens; longer captions are cut, as open_clip does."""
     from open_clip.tokenizer import SimpleTokenizer
 
+    if not captions:
+        return torch.zeros(0, context, dtype=torch.long)
     distinct = sorted(set(captions))
-    tokens = SimpleTokenizer(context_length=context)(distinct) if distinct else torch.zeros(0, context, dtype=torch.long)
-    place = {caption: i for i, caption in enumerate(distinct)}
-    return tokens[torch.tensor([place[caption] for caption in captions], dtype=torch.long)]
+    tokens: Tensor = SimpleTokenizer(context_length=context)(distinct)
+    row = {caption: i for i, caption in enumerate(distinct)}
+    return tokens[torch.tensor([row[caption] for caption in captions])]

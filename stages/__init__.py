@@ -1,1 +1,1 @@
-"""WHAT: one thin module per DVC stage, run as `python -m stages.NAME`, and the effects they share."""
+"""WHAT: exactly the DVC stages, one thin module each: read DVC's inputs, call winnow/, write its outs."""

@@ -1,56 +1,74 @@
-"""linear_probe@ARM: how much of the classes can a linear classifier read from the frozen encoder?
+"""linear_probe@ARM: how well does a linear classifier recognise the classes from frozen features?
 
-Multinomial logistic regression by L-BFGS on standardised features of the plain images; trained on the probe split, the L2
-penalty chosen on val; top-1, top-5 and the mean of the classes' own top-1 reported on test: the last is what tells where classes are
-uneven, as in Caltech-101, Pets or Flowers, whose protocols ask for it.
+Multinomial logistic regression by L-BFGS on standardised features of the plain images: trained on the probe
+split, the L2 penalty chosen on val, and top-1, top-5 and the mean of per-class top-1 reported on test. The
+last is the usual metric where classes are uneven, as in Caltech-101, Pets and Flowers.
 """
+
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from models.flops import count
-from stages.data.pool import Pool
-from stages.params import ROOT
-from stages.stage import Stage, main
-from stages.training.device import launch
-from stages.training.features import features, open_split, top_k
-from stages.training.weights import load_encoder
+from winnow.config.bounds import bounded
+from winnow.evaluation.features import features, open_split, top_k
+from winnow.pipeline.stage import Stage, main
+from winnow.pool.pool import open_pool
+from winnow.training.device import launch
+from winnow.training.weights import load_encoder
+
+
+@dataclass
+class Config:
+    """`l2` are the penalties tried; `iterations` those of L-BFGS."""
+
+    l2: list[float] = bounded([1e-3], 0)
+    iterations: int = bounded(100, 1)
+
+    def __post_init__(self) -> None:
+        if not self.l2:
+            raise ValueError("l2: empty; allowed: one or more numbers of 0 or more")
 
 
 def linear_probe(stage: Stage) -> None:
-    """Fit and report."""
-    params, settings = stage.params, stage.params.linear_probe
+    """Fit the classifiers, and report the best one's accuracy."""
+    params, workspace = stage.params, stage.workspace
+    settings: Config = stage.settings(Config)
     fabric = launch(params.run)
-    encoder, size = load_encoder(ROOT / "results/pretrain" / str(stage.arm))
+    encoder, size = load_encoder(workspace.arm(stage.key))
     encoder = fabric.to_device(encoder)
-    pool = Pool.open(ROOT / "data/pool")
-    splits = {name: open_split(pool, name, size, params.run) for name in ("probe", "val", "test")}
+    pool = open_pool(workspace)
+    splits = {name: open_split(workspace, pool, name, size, params) for name in ("probe", "val", "test")}
     read = {name: features(encoder, data, fabric) for name, data in splits.items()}
     mean, std = read["probe"].mean(dim=0), read["probe"].std(dim=0) + 1e-6
     read = {name: (values - mean) / std for name, values in read.items()}
     labels = {name: data.labels for name, data in splits.items()}
-    fits = {l2: fit(read["probe"], labels["probe"], splits["probe"].classes, l2, settings.iterations) for l2 in settings.l2}
-    best = max(settings.l2, key=lambda l2: top_k(logits(fits[l2], read["val"]), labels["val"], 1))
+    classes = splits["probe"].classes
+    fits = {l2: fit(read["probe"], labels["probe"], classes, l2, settings.iterations) for l2 in settings.l2}
+    val = {l2: top_k(logits(weight, read["val"]), labels["val"], 1) for l2, weight in fits.items()}
+    best = max(settings.l2, key=lambda l2: val[l2])
     test = logits(fits[best], read["test"])
     stage.flops["evaluate"] = sum(map(len, splits.values())) * count(encoder, (3, size, size)).forward
     stage.metrics.update(
         top1=top_k(test, labels["test"], 1),
         top5=top_k(test, labels["test"], 5),
         class_mean_top1=class_mean(test, labels["test"]),
-        val_top1=top_k(logits(fits[best], read["val"]), labels["val"], 1),
+        val_top1=val[best],
         l2=best,
         protocol=(
-            f"frozen features of the plain {size} px image (no augmentation), standardised; logistic regression by L-BFGS, "
-            f"{settings.iterations} iterations, on {len(splits['probe'])} probe labels; L2 {best:g} chosen on val from "
-            f"{settings.l2}; test: {len(splits['test'])} images"
+            f"frozen features of the plain {size} px image (no augmentation), standardised; logistic "
+            f"regression by L-BFGS, {settings.iterations} iterations, on {len(splits['probe'])} probe "
+            f"labels; L2 {best:g} chosen on val from {settings.l2}; test: {len(splits['test'])} images"
         ),
     )
-    print(f"{stage.address}: top-1 {stage.metrics['top1']:.4f}, top-5 {stage.metrics['top5']:.4f} ({stage.metrics['protocol']})")
+    shown = f"top-1 {stage.metrics['top1']:.4f}, top-5 {stage.metrics['top5']:.4f}"
+    print(f"{stage.address}: {shown} ({stage.metrics['protocol']})")
 
 
 def fit(inputs: Tensor, labels: Tensor, classes: int, l2: float, iterations: int) -> Tensor:
-    """Minimise mean cross-entropy + l2 * |W|^2 for inputs (n, D); returns weights and bias as (D + 1, classes)."""
+    """Minimise mean cross-entropy + l2 * |W|^2 for inputs (n, D): weights and bias as (D + 1, classes)."""
     weight = torch.zeros(inputs.shape[1] + 1, classes, requires_grad=True)
     optimizer = torch.optim.LBFGS([weight], max_iter=iterations, line_search_fn="strong_wolfe")
 
@@ -65,9 +83,10 @@ def fit(inputs: Tensor, labels: Tensor, classes: int, l2: float, iterations: int
 
 
 def class_mean(logits: Tensor, labels: Tensor) -> float:
-    """The mean over the classes that occur of their top-1, for logits (n, classes) and labels (n,), rounded to six places."""
+    """The mean of the top-1 of each class that occurs, to six places; logits (n, classes), labels (n,)."""
     hits = logits.argmax(dim=1) == labels
-    return round(float(torch.stack([hits[labels == label].float().mean() for label in labels.unique()]).mean()), 6)
+    each = torch.stack([hits[labels == label].float().mean() for label in labels.unique()])
+    return round(float(each.mean()), 6)
 
 
 def logits(weight: Tensor, inputs: Tensor) -> Tensor:

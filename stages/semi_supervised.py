@@ -1,54 +1,86 @@
-"""semi_supervised@ARM: finetune the whole encoder on a few labels, 1 % and 10 % of the probe split by default.
+"""semi_supervised@ARM: finetune the whole encoder on few labels, by default 1 % and 10 % of the probe split.
 
-The label lists are data/splits/labels-FRACTION.npy: class-balanced, the same for every arm.
+The label lists are data/splits/labels-FRACTION.npy (`curate.label_fractions`): class-balanced, the same for
+every arm.
 """
+
+from dataclasses import dataclass
 
 import torch
 
 from models.flops import count
-from models.methods.supervised import Config
+from models.methods.supervised import Config as SupervisedConfig
 from models.methods.supervised import Method as Supervised
-from stages.data import uids as uid_files
-from stages.data.pool import Pool
-from stages.params import ROOT, Method, View
-from stages.stage import Stage, main
-from stages.training.device import launch
-from stages.training.examples import Examples, examples
-from stages.training.features import open_split, outputs, top_k
-from stages.training.loop import Loop
-from stages.training.selection import UNIFORM, Selector
-from stages.training.spend import step_flops
-from stages.training.weights import load_encoder
+from winnow.config.bounds import bounded
+from winnow.config.errors import ParamsError
+from winnow.config.schema import Method, Params, View
+from winnow.evaluation.features import open_split, outputs, top_k
+from winnow.loading.examples import Examples, examples
+from winnow.pipeline.stage import Stage, main
+from winnow.pool import uids as uid_files
+from winnow.pool.pool import open_pool
+from winnow.selection.cost import step_flops
+from winnow.selection.policy import UNIFORM
+from winnow.selection.selector import Selector
+from winnow.training.device import launch
+from winnow.training.loop import Loop
+from winnow.training.weights import load_encoder
+
+
+@dataclass
+class Config:
+    """`steps` holds a number of optimiser steps for each of `curate.label_fractions`."""
+
+    steps: list[int] = bounded([100, 200], 1)
+    batch_size: int = bounded(64, 2)
+    lr: float = bounded(1e-3, above=0)
+    weight_decay: float = bounded(0.05, 0)
+
+
+def check(params: Params, settings: Config) -> None:
+    """Check that there are steps for each fraction of labels.
+
+    Raises:
+        ParamsError: if not.
+    """
+    fractions, steps = params.curate.label_fractions, settings.steps
+    if len(fractions) != len(steps):
+        given = f"{len(steps)} values for {len(fractions)} of curate.label_fractions"
+        raise ParamsError(f"tasks.semi_supervised.steps: {given}; give one for each")
 
 
 def semi_supervised(stage: Stage) -> None:
-    """Finetune once a fraction, from the same encoder, and report test top-1 and top-5."""
-    params, settings = stage.params, stage.params.semi_supervised
-    pool = Pool.open(ROOT / "data/pool")
-    folder = ROOT / "results/pretrain" / str(stage.arm)
+    """Finetune once per fraction of labels, each time from the same encoder; report test top-1 and top-5."""
+    params, workspace = stage.params, stage.workspace
+    settings: Config = stage.settings(Config)
+    fractions = params.curate.label_fractions
+    check(params, settings)
+    pool, folder = open_pool(workspace), workspace.arm(stage.key)
     size = load_encoder(folder)[1]
-    test = open_split(pool, "test", size, params.run)
+    test = open_split(workspace, pool, "test", size, params)
     protocols = []
-    for fraction, steps in zip(settings.fractions, settings.steps, strict=True):
+    for fraction, steps in zip(fractions, settings.steps, strict=True):
         encoder, _ = load_encoder(folder)
-        uids = uid_files.load(ROOT / "data/splits" / f"labels-{fraction:g}.npy")
-        labelled = examples(pool, uids, size, params.run, frozenset({"labels"}))
-        top1, top5 = finetune(stage, encoder, labelled, test, steps)
+        uids = uid_files.load(workspace.split(f"labels-{fraction:g}"))
+        labelled = examples(pool, uids, size, params, frozenset({"labels"}))
+        top1, top5 = finetune(stage, settings, encoder, labelled, test, steps)
         name = f"{100 * fraction:g}pct"
         stage.metrics[f"top1_{name}"], stage.metrics[f"top5_{name}"] = top1, top5
         protocols.append(f"{100 * fraction:g} % = {len(uids)} labels, {steps} steps")
         print(f"{stage.address}: top-1 {top1:.4f} with {len(uids)} labels ({steps} steps)")
     stage.metrics["protocol"] = (
-        f"whole network finetuned with a new linear head ({'; '.join(protocols)}), AdamW, lr {settings.lr:g}, cosine, weight "
-        f"decay {settings.weight_decay:g}, batch {settings.batch_size}, crops (0.6, 1) and flips; last step evaluated on {len(test)} "
-        "test images, plain"
+        f"whole network finetuned with a new linear head ({'; '.join(protocols)}), AdamW, "
+        f"lr {settings.lr:g}, cosine, weight decay {settings.weight_decay:g}, batch {settings.batch_size}, "
+        f"crops (0.6, 1) and flips; last step evaluated on {len(test)} test images, plain"
     )
     print(f"{stage.address}: {stage.metrics['protocol']}")
 
 
-def finetune(stage: Stage, encoder: torch.nn.Module, labelled: Examples, test: Examples, steps: int) -> tuple[float, float]:
+def finetune(
+    stage: Stage, settings: Config, encoder: torch.nn.Module, labelled: Examples, test: Examples, steps: int
+) -> tuple[float, float]:
     """Train encoder and head on the labelled examples; top-1 and top-5 on test."""
-    params, settings = stage.params, stage.params.semi_supervised
+    params = stage.params
     fabric, seed = launch(params.run), 1_000_003 * params.seed + 700_000
     recipe = Method(
         batch_size=min(settings.batch_size, len(labelled)),
@@ -58,9 +90,10 @@ def finetune(stage: Stage, encoder: torch.nn.Module, labelled: Examples, test: E
         score_views={"image": View()},
     )
     torch.manual_seed(seed)
-    objective = Supervised(encoder, Config(), labelled.classes)
+    objective = Supervised(encoder, SupervisedConfig(), labelled.classes)
     cost = step_flops(objective, recipe, UNIFORM, labelled)
-    loop = Loop(fabric, objective, labelled, recipe, Selector(UNIFORM, recipe, labelled, None, seed), steps, seed)
+    selector = Selector(UNIFORM, recipe, labelled, None, seed)
+    loop = Loop(fabric, objective, labelled, recipe, selector, steps, seed)
     loop.run(bar=lambda s: stage.track(s, description=f"{stage.address} {len(labelled)} labels"))
     logits = outputs(objective, objective.classify, test, fabric)
     size = test.pixels.size

@@ -1,4 +1,4 @@
-"""Easy: what a trusted reference finds likely (easy reference, arXiv 2312.05328; for image-text pairs this is the CLIP score)."""
+"""Easy: what a trusted reference finds likely (arXiv 2312.05328); for image-text pairs, the CLIP score."""
 
 from torch import Tensor
 

@@ -1,7 +1,8 @@
-"""Gradient norm: an upper bound of each example's gradient, by its last layer (Katharopoulos and Fleuret, arXiv 1803.00942).
+"""Gradient norm: an upper bound of each example's gradient (Katharopoulos and Fleuret, arXiv 1803.00942).
 
-For cross-entropy the gradient by the logits is softmax minus the target, and its norm bounds that of the whole gradient up to a
-factor that is the same for all examples. A method says it in `Losses.gradient_norm`; one without a classifier has none.
+For cross-entropy the gradient with respect to the logits is softmax minus the target, and its norm bounds
+that of the whole gradient up to a factor that is the same for all examples. A method with a classifier
+returns it in `Losses.gradient_norm`.
 """
 
 from torch import Tensor

@@ -1,4 +1,4 @@
-"""Hard: what the learner has not learned yet, noise included (the baseline of Bad Students, arXiv 2312.05328, section 3)."""
+"""Hard: what the learner has not learned yet, noise included (Bad Students' baseline, arXiv 2312.05328)."""
 
 from torch import Tensor
 

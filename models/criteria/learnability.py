@@ -1,4 +1,7 @@
-"""Learnability: not learned yet, and learnable (RHO-LOSS, arXiv 2206.07137; Bad Students, arXiv 2312.05328; JEST, 2406.17711)."""
+"""Learnability: not learned yet, and learnable.
+
+Sources: RHO-LOSS, arXiv 2206.07137; Bad Students, arXiv 2312.05328; JEST, arXiv 2406.17711.
+"""
 
 from torch import Tensor
 

@@ -1,7 +1,8 @@
-"""RHO: reducible holdout loss (Mindermann et al., arXiv 2206.07137, equation 3): what holdout data would gain from the example.
+"""RHO: reducible holdout loss (Mindermann et al., arXiv 2206.07137, equation 3).
 
-The reference is the irreducible loss model, trained on data that the learner never sees. The score is that of learnability; the
-paper takes its highest, deterministically, out of super-batches ten times the batch, which is what the policy `rho` does.
+It estimates how much training on the example lowers the loss on holdout data. The reference is the
+irreducible loss model, trained on data that the learner never sees. The score is that of learnability; the
+paper takes the highest, deterministically, of super-batches ten times the batch, as the policy `rho` does.
 """
 
 from torch import Tensor

@@ -1,4 +1,4 @@
-"""Uniform: the same score for every candidate, so that selection is sampling. The control of every comparison."""
+"""Uniform: one score for all candidates, so that selection is sampling; the control of comparisons."""
 
 import torch
 from torch import Tensor

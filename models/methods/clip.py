@@ -1,4 +1,4 @@
-"""CLIP (Radford et al., arXiv 2103.00020): softmax over the pairs of a batch, on the same two towers as SigLIP."""
+"""CLIP (Radford et al., arXiv 2103.00020): softmax over the pairs of a batch, on SigLIP's two towers."""
 
 from dataclasses import dataclass
 
@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from models.methods import Losses
+from models.methods import Losses, upcast
 from models.text import Towers, TwoTowers
 
 
@@ -17,16 +17,19 @@ class Config(Towers):
 
 
 class Method(TwoTowers):
-    """Loss (B,): the mean of image i finding its text among B and text i its image; `Losses.pair` holds the logits (B, B)."""
+    """Loss (B,): the mean of finding text i by image i among B, and image i by text i.
+
+    `Losses.pair` holds the logits (B, B).
+    """
 
     PAIR = "softmax"
     config: Config
 
     def compare(self, first: Tensor, second: Tensor) -> Losses:
         pair = self.pairs(first, second)
-        own = torch.arange(len(pair), device=pair.device)
-        example = (F.cross_entropy(pair, own, reduction="none") + F.cross_entropy(pair.T, own, reduction="none")) / 2
-        return Losses(example, pair)
+        match = torch.arange(len(pair), device=pair.device)
+        images, texts = (F.cross_entropy(logits, match, reduction="none") for logits in (pair, pair.T))
+        return Losses((images + texts) / 2, pair)
 
     def pairs(self, first: Tensor, second: Tensor) -> Tensor:
-        return self.log_temperature.exp().clamp(max=self.config.most) * (first @ second.T).float()
+        return self.log_temperature.exp().clamp(max=self.config.most) * upcast(first @ second.T)

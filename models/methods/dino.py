@@ -1,7 +1,8 @@
 """DINO (Caron et al., arXiv 2104.14294) with the view weighting of SSLight (Pan et al., arXiv 2210.02808).
 
-SSLight weighs the two kinds of term apart: alpha times the mean over global-global pairs plus (1 - alpha) times the mean over
-global-local pairs; alpha = 1 / (1 + locals) gives back DINO's plain mean over all pairs (6 locals: 1/7).
+SSLight weighs two kinds of terms separately: alpha times the mean over global-global pairs plus (1 - alpha)
+times the mean over global-local pairs; alpha = 1 / (1 + locals) is DINO's plain mean over all pairs (6
+locals: 1/7).
 """
 
 import copy
@@ -15,7 +16,7 @@ from torch import Tensor, nn
 
 from models.encoders import width
 from models.heads import PrototypeHead
-from models.methods import Batch, Losses, Objective
+from models.methods import Batch, Losses, Objective, upcast
 
 
 @dataclass
@@ -34,12 +35,19 @@ class Config:
     def __post_init__(self) -> None:
         if self.alpha is not None and not 0 <= self.alpha <= 1:
             raise ValueError(f"alpha: {self.alpha} is out of range; allowed: [0, 1], or null for DINO's mean")
-        if len(self.teacher_temperature) != 2 or min(self.teacher_temperature) <= 0:
-            raise ValueError(f"teacher_temperature: {self.teacher_temperature} is wrong; allowed: [first, last] above 0")
+        if len(self.teacher_temperature) != 2 or not all(0 < t < math.inf for t in self.teacher_temperature):
+            given = f"teacher_temperature: {self.teacher_temperature} is wrong"
+            raise ValueError(f"{given}; allowed: [first, last] above 0, finite")
+        if not 0 < self.student_temperature < math.inf:
+            given = f"student_temperature: {self.student_temperature} is out of range"
+            raise ValueError(f"{given}; allowed: above 0, finite")
+        for name in ("teacher_warmup", "centre_momentum", "teacher_momentum"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"{name}: {getattr(self, name)} is out of range; allowed: [0, 1]")
 
 
 class Method(Objective):
-    """Cross-entropy between a centred, sharpened teacher on the global views and the student on all other views."""
+    """Cross-entropy of the student, on each other view, to a centred, sharpened teacher on a global view."""
 
     VIEWS: ClassVar[dict[str, tuple[int, int]]] = {"global": (2, 2), "local": (0, 16)}
     centre: Tensor
@@ -48,7 +56,9 @@ class Method(Objective):
     def __init__(self, encoder: nn.Module, config: Config, classes: int) -> None:
         super().__init__()
         self.config = config
-        head = PrototypeHead(width(encoder), config.hidden, config.bottleneck, config.prototypes, config.batch_norm)
+        head = PrototypeHead(
+            width(encoder), config.hidden, config.bottleneck, config.prototypes, config.batch_norm
+        )
         self.student = nn.ModuleDict({"encoder": encoder, "head": head})
         self.teacher = copy.deepcopy(self.student).requires_grad_(False)
         self.register_buffer("centre", torch.zeros(config.prototypes))
@@ -63,7 +73,8 @@ class Method(Objective):
         with torch.no_grad():
             targets = self._logits(self.teacher, views)
             sharp = [F.softmax((t - self.centre) / self.temperature, dim=-1) for t in targets]
-        students = self._logits(self.student, views) + self._logits(self.student, batch.views.get("local", []))
+        students = self._logits(self.student, views)
+        students += self._logits(self.student, batch.views.get("local", []))
         logs = [F.log_softmax(s / self.config.student_temperature, dim=-1) for s in students]
         if self.training:
             mean = torch.cat(targets).mean(dim=0)
@@ -74,12 +85,12 @@ class Method(Objective):
     def _logits(network: nn.ModuleDict, views: list[Tensor]) -> list[Tensor]:
         if not views:
             return []
-        logits = network["head"](network["encoder"](torch.cat(views))).float()
+        logits = upcast(network["head"](network["encoder"](torch.cat(views))))
         return list(logits.chunk(len(views)))
 
     @torch.no_grad()
     def after_step(self, progress: float) -> None:
-        """Move the teacher towards the student, and raise its temperature; momentum rises to 1 on a cosine."""
+        """Move the teacher towards the student and raise its temperature; momentum rises to 1 on a cosine."""
         momentum = 1 - (1 - self.config.teacher_momentum) * (math.cos(math.pi * progress) + 1) / 2
         for teacher, student in zip(self.teacher.parameters(), self.student.parameters(), strict=True):
             teacher.lerp_(student, 1 - momentum)
@@ -89,9 +100,10 @@ class Method(Objective):
 
 
 def weighted(teacher: list[Tensor], student: list[Tensor], globals_: int, alpha: float | None) -> Tensor:
-    """Teacher probabilities and student log-probabilities, each (B, K), a view -> loss (B,) by SSLight's weighting.
+    """Of each view, teacher probabilities and student log-probabilities (B, K) -> SSLight's loss (B,).
 
-    The first `globals_` student views are the teacher's own views; the rest are local. With no local view alpha has no say.
+    The first `globals_` student views are the teacher's own views; the rest are local. Without local views
+    alpha has no effect.
     """
     near: list[Tensor] = []
     far: list[Tensor] = []

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from models.methods import Losses
+from models.methods import Losses, upcast
 from models.text import Towers, TwoTowers
 
 
@@ -16,9 +16,10 @@ class Config(Towers):
 
 
 class Method(TwoTowers):
-    """Pair loss (B, B): softplus(-y (t <image_i, text_j> + b)), y = 1 on the diagonal and -1 off it; t starts at 10, b at -10.
+    """Pair loss (B, B): softplus(-y (t <image_i, text_j> + b)), y = 1 on the diagonal and -1 off it.
 
-    An example's loss is the sum over its image's row, so that the mean over examples is the paper's loss.
+    t starts at 10, b at -10. An example's loss is the sum over its image's row, so that the mean over
+    examples is the paper's loss.
     """
 
     PAIR = "sigmoid"
@@ -37,6 +38,6 @@ class Method(TwoTowers):
 
 def sigmoid_pairs(images: Tensor, texts: Tensor, temperature: Tensor, bias: Tensor) -> Tensor:
     """Unit-norm (B, E) and (B, E) -> the negative log-likelihood of every pair, (B, B)."""
-    logits = temperature * (images @ texts.T).float() + bias
+    logits = temperature * upcast(images @ texts.T) + bias
     signs = 2 * torch.eye(*logits.shape, device=logits.device) - 1
     return F.softplus(-signs * logits)

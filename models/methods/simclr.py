@@ -1,5 +1,6 @@
-"""SimCLR (Chen et al., "A Simple Framework for Contrastive Learning of Visual Representations", arXiv 2002.05709)."""
+"""SimCLR (Chen et al., "A Simple Framework for Contrastive Learning...", arXiv 2002.05709)."""
 
+import math
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -9,7 +10,7 @@ from torch import Tensor, nn
 
 from models.encoders import width
 from models.heads import mlp
-from models.methods import Batch, Losses, Objective
+from models.methods import Batch, Losses, Objective, upcast
 
 
 @dataclass
@@ -19,12 +20,12 @@ class Config:
     out: int = 64
 
     def __post_init__(self) -> None:
-        if not self.temperature > 0:
-            raise ValueError(f"temperature: {self.temperature} is out of range; allowed: above 0")
+        if not 0 < self.temperature < math.inf:
+            raise ValueError(f"temperature: {self.temperature} is out of range; allowed: above 0, finite")
 
 
 class Method(Objective):
-    """NT-Xent over two views of each example (equation 1): each view must find the other among all 2B - 1 others."""
+    """NT-Xent over two views of each example (equation 1): find a view's partner among the 2B - 1 others."""
 
     VIEWS: ClassVar[dict[str, tuple[int, int]]] = {"image": (2, 2)}
     PAIR = "softmax"
@@ -39,22 +40,23 @@ class Method(Objective):
         return Losses(losses(logits), logits[: len(first), len(first) :])
 
     def embed(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        first, second = F.normalize(self.head(self.encoder(torch.cat(batch.views["image"]))), dim=-1).chunk(2)
+        features = self.encoder(torch.cat(batch.views["image"]))
+        first, second = F.normalize(self.head(features), dim=-1).chunk(2)
         return first, second
 
     def pairs(self, first: Tensor, second: Tensor) -> Tensor:
-        """Logits of the first views against the second; NT-Xent's pairs of equal views are left out."""
-        return (first @ second.T).float() / self.config.temperature
+        """Logits of first against second views, without NT-Xent's pairs within either set of views."""
+        return upcast(first @ second.T) / self.config.temperature
 
 
 def nt_xent(embeddings: Tensor, temperature: float) -> Tensor:
-    """Unit-norm embeddings (2B, D), the two views of example i at i and B + i -> the mean of their two losses, (B,)."""
+    """Unit-norm embeddings (2B, D), example i's views at i and B + i -> the mean of their losses, (B,)."""
     return losses(similarities(embeddings, temperature))
 
 
 def similarities(embeddings: Tensor, temperature: float) -> Tensor:
-    """Unit-norm embeddings (2B, D) -> logits (2B, 2B) of each view against all others, itself left out."""
-    logits = (embeddings @ embeddings.T).float() / temperature
+    """Unit-norm embeddings (2B, D) -> logits (2B, 2B) of each view against all others, itself excluded."""
+    logits = upcast(embeddings @ embeddings.T) / temperature
     return logits.masked_fill(torch.eye(len(logits), dtype=torch.bool, device=logits.device), float("-inf"))
 
 

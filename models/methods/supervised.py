@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from models.encoders import width
-from models.methods import Batch, Losses, Objective
+from models.methods import Batch, Losses, Objective, upcast
 
 
 @dataclass
@@ -39,6 +39,6 @@ class Method(Objective):
 
 
 def gradient_norm(logits: Tensor, labels: Tensor) -> Tensor:
-    """Logits (B, K) and labels (B,) -> the Euclidean norm of softmax minus the one-hot label, (B,), without a graph."""
-    probabilities = logits.detach().float().softmax(dim=-1)
+    """Logits (B, K), labels (B,) -> the Euclidean norm of softmax minus the one-hot label, (B,), detached."""
+    probabilities = upcast(logits.detach()).softmax(dim=-1)
     return (probabilities - F.one_hot(labels, logits.shape[1])).norm(dim=-1)

@@ -1,4 +1,6 @@
-"""A toy DVC repository with the shape of the real one, and one real Prefect server for all tests of this room."""
+"""A toy DVC repository with the shape of the real one, and one real Prefect server for all tests of this
+room.
+"""
 
 import json
 import os
@@ -53,11 +55,12 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (root / "dvc.yaml").write_text(DVC_YAML)
     (root / "params.yaml").write_text("value: 1\narms:\n  a: {size: 1}\n  b: {size: 2}\n")
     (root / "side.sh").write_text("echo side > side.txt\n")
-    (root / "stages" / "__init__.py").touch()
     # Stands where the real `winnow publish` stands, so that no test writes to the real MLflow database.
-    (root / "stages" / "cli.py").write_text(
-        "import os, sys\nprint(sys.argv[1], os.environ['WINNOW_EXECUTION'], file=open('published.txt', 'a'))\n"
-    )
+    (root / "winnow/cli").mkdir(parents=True)
+    for package in ("stages", "winnow", "winnow/cli"):
+        (root / package / "__init__.py").touch()
+    publish = "print(sys.argv[1], os.environ['WINNOW_EXECUTION'], file=open('published.txt', 'a'))"
+    (root / "winnow/cli/main.py").write_text(f"import os, sys\n{publish}\n")
     subprocess.run(["git", "init", "-q"], cwd=root, check=True)
     subprocess.run([sys.executable, "-m", "dvc", "init", "-q"], cwd=root, check=True, env=_surroundings(root))
     return root
@@ -76,7 +79,9 @@ def toy(template: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path
 def server(tmp_path_factory: pytest.TempPathFactory) -> Any:
     """The address of the API of a real Prefect server, which this process and its children use."""
     root, port = tmp_path_factory.mktemp("prefect"), _free_port()
-    only = ui.Server("Prefect", "PREFECT_SERVER_API_PORT", port, "/api/health", ["prefect", "server", "start"])
+    only = ui.Server(
+        "Prefect", "PREFECT_SERVER_API_PORT", port, "/api/health", ["prefect", "server", "start"]
+    )
     with pytest.MonkeyPatch.context() as patch:
         for key, value in environment.defaults(root).items():
             if key.startswith(("PREFECT_", "DO_NOT")):
@@ -127,7 +132,9 @@ def _outcome(state: Any) -> Outcome:
 
 
 def _surroundings(root: Path) -> dict[str, str]:
-    kept = {k: v for k, v in os.environ.items() if not k.startswith(("PREFECT_", "MLFLOW_", "WINNOW_", "DVC_"))}
+    kept = {
+        k: v for k, v in os.environ.items() if not k.startswith(("PREFECT_", "MLFLOW_", "WINNOW_", "DVC_"))
+    }
     return {**kept, **environment.defaults(root)}
 
 

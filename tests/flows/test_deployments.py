@@ -29,7 +29,9 @@ def deploy(root: Path, **extra: str) -> "subprocess.CompletedProcess[str]":
 def test_without_a_server_it_says_what_to_do(toy: Path) -> None:
     done = deploy(toy, PREFECT_API_URL="http://127.0.0.1:1/api", PREFECT_HOME=str(toy / ".prefect"))
     assert done.returncode == 1
-    assert done.stderr.splitlines() == ["No Prefect server answers: run `make ui` first, or set PREFECT_API_URL"]
+    assert done.stderr.splitlines() == [
+        "No Prefect server answers: run `make ui` first, or set PREFECT_API_URL"
+    ]
 
 
 def test_deploying_again_changes_nothing_and_wakes_nothing(toy: Path, server: str, client: Any) -> None:
@@ -57,7 +59,9 @@ def test_deploying_again_changes_nothing_and_wakes_nothing(toy: Path, server: st
 
 
 @pytest.mark.slow
-def test_a_worker_runs_it_in_the_repository_and_a_cancel_reaches_the_stage(toy: Path, client: Any, tmp_path: Path) -> None:
+def test_a_worker_runs_it_in_the_repository_and_a_cancel_reaches_the_stage(
+    toy: Path, client: Any, tmp_path: Path
+) -> None:
     from prefect.states import Cancelling
 
     (toy / "side.sh").write_text("echo $$ > pid.txt\nsleep 300\n")
@@ -77,7 +81,9 @@ def test_a_worker_runs_it_in_the_repository_and_a_cancel_reaches_the_stage(toy: 
         worker.send_signal(signal.SIGTERM)
         try:
             worker.wait(timeout=60)
-        except subprocess.TimeoutExpired:  # Prefect's worker, not ours: its observer of cancellations has failed with NoEventLoopError
+        except (
+            subprocess.TimeoutExpired
+        ):  # Prefect's worker, not ours: its observer of cancellations has failed with NoEventLoopError
             os.killpg(worker.pid, signal.SIGKILL)
             worker.wait(timeout=60)
 

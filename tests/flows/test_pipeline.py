@@ -1,4 +1,6 @@
-"""The flow over a real DVC repository and a real Prefect server: states, retries, artifacts, and what a stop leaves."""
+"""The flow over a real DVC repository and a real Prefect server: states, retries, artifacts, and what a stop
+leaves.
+"""
 
 import json
 import os
@@ -118,7 +120,9 @@ def test_a_failure_stops_its_descendants_and_no_other_stage(toy: Path, run: Any)
 
 
 def test_a_mistake_in_params_is_not_tried_again(toy: Path, run: Any) -> None:
-    (toy / "side.sh").write_text("echo try >> tries.txt\necho 'params.yaml: value: many is no number' >&2\nexit 2\n")
+    (toy / "side.sh").write_text(
+        "echo try >> tries.txt\necho 'params.yaml: value: many is no number' >&2\nexit 2\n"
+    )
     failed = run(targets=["after"])
     assert failed.states == {"side": "BadInput", "after": "NotRun"}
     assert failed.rows["side"]["message"] == "params.yaml: value: many is no number"
@@ -126,7 +130,9 @@ def test_a_mistake_in_params_is_not_tried_again(toy: Path, run: Any) -> None:
 
 
 def test_a_flaky_stage_gets_a_second_try(toy: Path, run: Any) -> None:
-    (toy / "side.sh").write_text("echo try >> tries.txt\n[ $(wc -l < tries.txt) -gt 1 ] || exit 1\necho ok > side.txt\n")
+    (toy / "side.sh").write_text(
+        "echo try >> tries.txt\n[ $(wc -l < tries.txt) -gt 1 ] || exit 1\necho ok > side.txt\n"
+    )
     assert run(targets=["after"]).states == {"side": "Ran", "after": "Ran"}
     assert (toy / "tries.txt").read_text().split() == ["try", "try"]
 
@@ -191,3 +197,20 @@ def test_without_a_server_it_starts_and_stops_its_own(toy: Path, surroundings: d
     assert "pipeline done: 1 Ran" in output.splitlines()
     homes = [(p.info["environ"] or {}).get("PREFECT_HOME") for p in psutil.process_iter(["environ"])]
     assert surroundings["PREFECT_HOME"] not in homes
+
+
+def test_the_reason_of_a_failure_is_the_stages_own_whatever_is_printed_after_it() -> None:
+    """A thread that still decodes may name an unreadable picture after the error that ended the stage."""
+    from flows.stage import _failure
+
+    lines = [
+        "Running stage 'pretrain@x':",
+        "> python -m stages.pretrain x",
+        "error: pretrain@x: step 3: the losses of 2 examples are not finite",
+        "unreadable 00ff: its bytes were altered; 01ab stands in for it",
+        "ERROR: failed to reproduce 'pretrain@x': failed to run: python -m stages.pretrain x, exited with 1",
+    ]
+    state = _failure(lines, 255)
+    assert state.message == "pretrain@x: step 3: the losses of 2 examples are not finite (exit 1)"
+    crash = [lines[0], "Traceback (most recent call last):", "KeyError: 'x'", lines[-1]]
+    assert _failure(crash, 255).message == "KeyError: 'x' (exit 1)"

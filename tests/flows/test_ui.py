@@ -18,7 +18,9 @@ from flows import environment, ui
 
 def start(root: Path, surroundings: dict[str, str]) -> "subprocess.Popen[str]":
     command = [sys.executable, "-m", "flows.ui"]
-    return subprocess.Popen(command, cwd=root, env=surroundings, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    return subprocess.Popen(
+        command, cwd=root, env=surroundings, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
 
 
 def read(url: str) -> str:
@@ -30,7 +32,9 @@ def with_ports(surroundings: dict[str, str], ports: list[int]) -> dict[str, str]
     return {**surroundings, "PREFECT_SERVER_API_PORT": str(ports[0]), "MLFLOW_PORT": str(ports[1])}
 
 
-def test_both_answer_on_loopback_and_sigterm_leaves_nothing(toy: Path, surroundings: dict[str, str], free_ports: list[int]) -> None:
+def test_both_answer_on_loopback_and_sigterm_leaves_nothing(
+    toy: Path, surroundings: dict[str, str], free_ports: list[int]
+) -> None:
     prefect, mlflow = (f"http://127.0.0.1:{port}" for port in free_ports)
     command = start(toy, with_ports(surroundings, free_ports))
     note = toy / ".winnow" / "prefect-api-url"
@@ -59,7 +63,9 @@ def test_both_answer_on_loopback_and_sigterm_leaves_nothing(toy: Path, surroundi
     assert {log.name for log in (toy / ".winnow" / "logs").iterdir()} == {"prefect.log", "mlflow.log"}
 
 
-def test_a_port_in_use_is_named_with_its_variable(toy: Path, surroundings: dict[str, str], free_ports: list[int]) -> None:
+def test_a_port_in_use_is_named_with_its_variable(
+    toy: Path, surroundings: dict[str, str], free_ports: list[int]
+) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", free_ports[1]))
         taken.listen()
@@ -70,7 +76,9 @@ def test_a_port_in_use_is_named_with_its_variable(toy: Path, surroundings: dict[
     assert len(output.splitlines()) == 1
 
 
-def test_the_mlflow_ui_reads_the_users_database(toy: Path, monkeypatch: pytest.MonkeyPatch, free_ports: list[int]) -> None:
+def test_the_mlflow_ui_reads_the_users_database(
+    toy: Path, monkeypatch: pytest.MonkeyPatch, free_ports: list[int]
+) -> None:
     monkeypatch.setenv("PREFECT_SERVER_API_PORT", str(free_ports[0]))
     monkeypatch.setenv("MLFLOW_PORT", str(free_ports[1]))
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "postgresql://user@host/runs")
@@ -100,7 +108,9 @@ def test_the_address_of_a_server_that_died_is_not_used(toy: Path, monkeypatch: p
     assert environment.prepare(toy) is None
 
 
-def test_the_root_is_the_dvc_repository_around(toy: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_the_root_is_the_dvc_repository_around(
+    toy: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.chdir(toy / "stages")
     assert environment.root() == toy.resolve()
     monkeypatch.chdir(tmp_path)

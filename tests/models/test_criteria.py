@@ -1,16 +1,24 @@
-"""Criteria: the formulas of algorithms A.1, in both shapes, and nothing else."""
+"""Criteria: each file's formula, in both shapes, and what it depends on."""
 
 import importlib
 
 import pytest
 import torch
 
+from winnow.config.plugins import plugins
+
 EXPECTED = {  # by hand for learner loss 3, reference loss 1
     "uniform": 0.0,
     "hard": 3.0,
     "easy": -1.0,
     "learnability": 2.0,
+    "rho": 2.0,
+    "gradient_norm": 3.0,  # the selector passes the bound in place of the learner's loss
 }
+
+
+def test_every_criterion_is_listed():
+    assert set(EXPECTED) == set(plugins("models.criteria"))
 
 
 @pytest.mark.parametrize("name", EXPECTED)

@@ -1,4 +1,4 @@
-"""models/detector.py: the encoder's own weights feed the pyramid, at the strides it says, and torchvision's contract holds."""
+"""The encoder's own weights feed the pyramid, at the stated strides, and torchvision's contract holds."""
 
 import copy
 
@@ -27,13 +27,14 @@ def scene(boxes):
     for mask, (left, top, right, bottom) in zip(masks, boxes, strict=True):
         mask[top:bottom, left:right] = 1
     labels = torch.arange(1, len(boxes) + 1)
-    target = {"boxes": torch.tensor(boxes, dtype=torch.float32).reshape(-1, 4), "labels": labels, "masks": masks}
-    return torch.rand(3, CANVAS, CANVAS), target
+    corners = torch.tensor(boxes, dtype=torch.float32).reshape(-1, 4)
+    return torch.rand(3, CANVAS, CANVAS), {"boxes": corners, "labels": labels, "masks": masks}
 
 
 def test_a_map_for_each_stride(encoder):
     maps = Pyramid(encoder)(torch.rand(2, 3, CANVAS, CANVAS))
-    assert {name: tuple(m.shape) for name, m in maps.items()} == {str(s): (2, WIDTH, CANVAS // s, CANVAS // s) for s in STRIDES}
+    expected = {str(s): (2, WIDTH, CANVAS // s, CANVAS // s) for s in STRIDES}
+    assert {name: tuple(m.shape) for name, m in maps.items()} == expected
 
 
 @pytest.mark.parametrize(("canvas", "strides"), [(64, ["4", "8", "16"]), (80, ["4", "8", "16", "32"])])
@@ -43,10 +44,12 @@ def test_levels_whose_anchors_fit_the_canvas_are_searched(canvas, strides):
 
 def test_losses_are_torchvisions_and_finite_and_reach_the_encoder(encoder):
     net = detector(encoder, 3, CANVAS).train()
-    images, targets = zip(scene([[4, 6, 24, 30], [30, 30, 58, 50]]), scene([]), strict=True)  # one without objects
+    filled, empty = scene([[4, 6, 24, 30], [30, 30, 58, 50]]), scene([])
+    images, targets = zip(filled, empty, strict=True)
     losses = net(list(images), list(targets))
     # Names: torchvision.models.detection.maskrcnn_resnet50_fpn's documentation, RPN and Mask R-CNN losses.
-    assert set(losses) == {"loss_classifier", "loss_box_reg", "loss_mask", "loss_objectness", "loss_rpn_box_reg"}
+    heads = {"loss_classifier", "loss_box_reg", "loss_mask"}
+    assert set(losses) == {*heads, "loss_objectness", "loss_rpn_box_reg"}
     assert all(torch.isfinite(loss) for loss in losses.values())
     sum(losses.values()).backward()
     first = next(p for name, p in encoder.named_parameters() if name.endswith("weight"))

@@ -1,4 +1,4 @@
-"""Methods against independent implementations: lightly for NT-Xent and DINO, brute force for the sigmoid loss."""
+"""Methods against lightly (NT-Xent, DINO), open_clip (CLIP) and brute force (the sigmoid loss)."""
 
 import copy
 import math
@@ -11,6 +11,7 @@ from models import methods
 from models.encoders import create
 from models.methods import Batch, dino, siglip, simclr
 
+NAN = float("nan")
 SIZES = {
     "supervised": {"image": 1},
     "simclr": {"image": 2},
@@ -35,23 +36,34 @@ def build(name):
 
 def batch(name, count=6, seed=0):
     generator = torch.Generator().manual_seed(seed)
-    side = {"local": 16}
-    views = {
-        view: [torch.randn(count, 3, side.get(view, 28), side.get(view, 28), generator=generator) for _ in range(n)]
-        for view, n in SIZES[name].items()
-    }
+
+    def draw(view):
+        side = 16 if view == "local" else 28
+        return torch.randn(count, 3, side, side, generator=generator)
+
+    views = {view: [draw(view) for _ in range(n)] for view, n in SIZES[name].items()}
     tokens = torch.randint(1, 400, (count, 8), generator=generator)
     return Batch(views, torch.arange(count) % 10, tokens if name in ("siglip", "clip") else None)
 
 
 @pytest.mark.parametrize("name", SIZES)
-def test_loss_is_one_number_an_example_and_reaches_the_encoder(name):
-    method = build(name).train()
-    losses = method(batch(name))
-    assert losses.example.shape == (6,)
-    assert torch.isfinite(losses.example).all()
-    losses.example.mean().backward()
-    assert any(p.grad is not None and p.grad.abs().sum() > 0 for p in method.parameters())
+def test_loss_is_one_number_per_example_and_its_gradient_reaches_the_encoder(name):
+    """Expected: the finite difference along a random direction of the encoder's first layer, in float64."""
+    method, given = build(name).double().eval(), batch(name)
+    given.views = {view: [draw.double() for draw in draws] for view, draws in given.views.items()}
+    losses = method(given).example
+    assert losses.shape == (6,)
+    losses.mean().backward()
+    weight = next((method.student["encoder"] if name == "dino" else method.encoder).parameters())
+    direction = torch.randn(weight.shape, generator=torch.Generator().manual_seed(3), dtype=torch.double)
+    slope = float((weight.grad * direction).sum())
+    values = []
+    with torch.no_grad():
+        for step in (1e-8, -2e-8):  # small, so that few ReLUs change sides
+            weight.add_(step * direction)
+            values.append(float(method(given).example.mean()))
+    assert (values[0] - values[1]) / 2e-8 == pytest.approx(slope, rel=1e-3)
+    assert abs(slope) > 1e-4
 
 
 @pytest.mark.parametrize("name", SIZES)
@@ -65,11 +77,40 @@ def test_eval_mode_changes_nothing(name):
     assert torch.equal(rng, torch.get_rng_state())
 
 
-@pytest.mark.parametrize("name", ["supervised"])
-def test_independent_losses_do_not_depend_on_the_batch_in_eval_mode(name):
+@pytest.mark.parametrize("name", ["supervised", "dino"])
+def test_losses_without_pairs_do_not_depend_on_the_batch_in_eval_mode(name):
     method, whole = build(name).eval(), batch(name)
     part = Batch({k: [v[:2] for v in views] for k, views in whole.views.items()}, whole.labels[:2])
     torch.testing.assert_close(method(whole).example[:2], method(part).example)
+
+
+@pytest.mark.parametrize("name", ["siglip", "simclr", "clip"])
+def test_logits_are_computed_in_float32_where_autocast_gives_less(name):
+    with torch.autocast("cpu", torch.bfloat16):
+        assert build(name).eval()(batch(name)).pair.dtype == torch.float32
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "says"),
+    [
+        ("supervised", {"label_smoothing": 1.0}, "label_smoothing: 1.0 is out of range"),
+        ("supervised", {"label_smoothing": NAN}, "label_smoothing: nan is out of range"),
+        ("simclr", {"temperature": 0.0}, "temperature: 0.0 is out of range"),
+        ("simclr", {"temperature": NAN}, "temperature: nan is out of range"),
+        ("siglip", {"temperature": -1.0}, "temperature: -1.0 is out of range"),
+        ("clip", {"temperature": math.inf}, "temperature: inf is out of range"),
+        ("clip", {"text_layers": 0}, "text_layers: 0 is out of range"),
+        ("siglip", {"text_width": 64, "text_heads": 3}, "text_width: 64 is not divisible by text_heads 3"),
+        ("dino", {"alpha": 1.1}, "alpha: 1.1 is out of range"),
+        ("dino", {"student_temperature": 0.0}, "student_temperature: 0.0 is out of range"),
+        ("dino", {"teacher_temperature": [0.04]}, "teacher_temperature: .* is wrong"),
+        ("dino", {"teacher_temperature": [0.04, NAN]}, "teacher_temperature: .* is wrong"),
+        ("dino", {"teacher_momentum": 1.5}, "teacher_momentum: 1.5 is out of range"),
+    ],
+)
+def test_settings_that_cannot_work_are_refused(name, settings, says):
+    with pytest.raises(ValueError, match=says):
+        methods.load(name).Config(**settings)
 
 
 @pytest.mark.parametrize("temperature", [0.07, 0.5])
@@ -108,7 +149,9 @@ def test_a_batch_in_parts_is_the_batch(name):
 
     def part(cut):
         tokens = None if whole.tokens is None else whole.tokens[cut]
-        return Batch({k: [v[cut] for v in views] for k, views in whole.views.items()}, whole.labels[cut], tokens)
+        return Batch(
+            {k: [v[cut] for v in views] for k, views in whole.views.items()}, whole.labels[cut], tokens
+        )
 
     torch.testing.assert_close(method(part(slice(0, 2)), part(slice(2, 6))).example, method(whole).example)
 
@@ -126,8 +169,8 @@ def test_sigmoid_pairs_by_brute_force():
 
 def test_siglip_starts_at_the_papers_temperature_and_bias():
     method = build("siglip")  # t = 10 and b = -10: SigLIP, section 3.2
-    assert float(method.log_temperature.exp()) == pytest.approx(10.0)
-    assert float(method.bias) == -10.0
+    assert method.log_temperature.exp().item() == pytest.approx(10.0)
+    assert method.bias.item() == -10.0
 
 
 def probabilities(count, seed):
@@ -136,7 +179,7 @@ def probabilities(count, seed):
 
 @pytest.mark.parametrize("locals_", [6, 10])
 def test_alpha_of_one_over_one_plus_locals_is_the_mean_over_all_pairs(locals_):
-    """algorithms J.4: alpha = 1 / (1 + N_l) gives the plain DINO mean over N_g (N_g - 1 + N_l) terms."""
+    """DINO's plain mean is over N_g (N_g - 1 + N_l) terms."""
     teacher, student = list(probabilities(2, 0)), list(probabilities(2 + locals_, 1).log())
     terms = [-(t * s).sum(-1) for i, t in enumerate(teacher) for j, s in enumerate(student) if i != j]
     assert len(terms) == 2 * (1 + locals_)
@@ -159,9 +202,9 @@ def test_dino_loss_is_lightlys():
     data = batch("dino")
     with torch.no_grad():
         teacher = method._logits(method.teacher, data.views["global"])
-        student = method._logits(method.student, data.views["global"]) + method._logits(method.student, data.views["local"])
+        student = [one for v in ("global", "local") for one in method._logits(method.student, data.views[v])]
         ours = method(data).example.mean()
-    # Oracle: lightly.loss.DINOLoss at a constant teacher temperature and a centre of zero, as ours is before its first step.
+    # Oracle: lightly's DINOLoss at a constant teacher temperature, with a centre of zero as before a step.
     oracle = lightly.DINOLoss(output_dim=12, teacher_temp=0.04, warmup_teacher_temp=0.04, student_temp=0.1)
     torch.testing.assert_close(ours, oracle(teacher, student, epoch=0), rtol=1e-4, atol=1e-5)
 
@@ -174,7 +217,9 @@ def test_dino_teacher_follows_on_a_cosine_and_is_never_trained():
             p.add_(1.0)
     before = [p.clone() for p in method.teacher.parameters()]
     method.after_step(0.5)  # momentum = 1 - (1 - 0.996) * (cos(pi / 2) + 1) / 2 = 0.998
-    for old, new, student in zip(before, method.teacher.parameters(), method.student.parameters(), strict=True):
+    for old, new, student in zip(
+        before, method.teacher.parameters(), method.student.parameters(), strict=True
+    ):
         torch.testing.assert_close(new, 0.998 * old + 0.002 * student)
     assert float(method.temperature) == pytest.approx(0.07)  # risen fully after a quarter of the steps
     method.after_step(1.0)  # momentum 1: the teacher stands still

@@ -1,1 +1,0 @@
-"""What each stage cost, and MLflow as a view of it."""

@@ -1,1 +1,0 @@
-"""The comparison: tables, plots and the HTML report."""

@@ -1,1 +1,0 @@
-"""The one training loop, its checkpoints and its devices."""

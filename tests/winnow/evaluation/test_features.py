@@ -1,0 +1,31 @@
+"""Readings of frozen features against scikit-learn."""
+
+import numpy as np
+import torch
+from sklearn.neighbors import KNeighborsClassifier
+
+from winnow.evaluation.features import knn_top1, top_k
+
+
+def blobs(n, seed, classes=4, width=6):
+    rng = np.random.default_rng(seed)
+    labels = rng.integers(0, classes, n)
+    centres = np.random.default_rng(99).normal(size=(classes, width)) * 1.2
+    inputs = centres[labels] + rng.normal(size=(n, width))
+    return torch.tensor(inputs, dtype=torch.float32), torch.tensor(labels)
+
+
+def test_knn_is_scikit_learns_with_the_same_weights():
+    (x, y), (tx, ty) = blobs(300, 0), blobs(150, 1)
+    ours = knn_top1(x, y, tx, ty, k=20, temperature=0.07)
+    oracle = KNeighborsClassifier(20, metric="cosine", weights=lambda d: np.exp((1 - d) / 0.07))
+    oracle.fit(x.numpy(), y.numpy())
+    assert abs(ours - oracle.score(tx.numpy(), ty.numpy())) < 1e-6
+
+
+def test_top_k_by_hand():
+    scores = torch.tensor([[3.0, 2.0, 1.0], [1.0, 2.0, 3.0], [1.0, 3.0, 2.0]])
+    labels = torch.tensor([0, 0, 2])
+    assert top_k(scores, labels, 1) == 0.333333
+    assert top_k(scores, labels, 2) == 0.666667
+    assert top_k(scores, labels, 5) == 1.0

@@ -1,0 +1,57 @@
+"""Which source a path is for."""
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import yaml
+
+from winnow.config.compose import composed
+from winnow.config.errors import ParamsError
+from winnow.config.plugins import CODE
+from winnow.lint.detect import detect
+from winnow.pipeline.workspace import Workspace
+
+
+@pytest.mark.parametrize(
+    ("path", "source"),
+    [
+        ("s3://bucket/shards/", "webdataset"),
+        ("a/{0..9}.tar", "webdataset"),
+        ("shards.txt", "webdataset"),
+        ("list.csv", "table"),
+        ("list.tsv", "table"),
+    ],
+)
+def test_a_path_may_say_it_by_itself(path, source):
+    assert (detect(path).source, detect(path).path) == (source, path)
+
+
+def test_a_folder_says_it_by_its_files(tmp_path):
+    assert detect(str(tmp_path)).source == "folder"
+    (tmp_path / "state.json").write_text("{}")
+    assert detect(str(tmp_path)).source == "huggingface"
+    (tmp_path / "0.tar").write_bytes(b"")
+    assert detect(str(tmp_path)).source == "webdataset"
+
+
+def test_a_parquet_file_says_it_by_its_metadata(tmp_path):
+    table = pa.table({"image": [b"x"]})
+    pq.write_table(table, tmp_path / "table.parquet")
+    pq.write_table(table.replace_schema_metadata({"huggingface": "{}"}), tmp_path / "hf.parquet")
+    assert detect(str(tmp_path / "table.parquet")).source == "table"
+    assert detect(str(tmp_path / "hf.parquet")).source == "huggingface"
+
+
+def test_the_dataset_of_params(tmp_path):
+    overrides = ["dataset=webdataset", f"dataset.path={tmp_path / '0.tar'}", "scale=debug"]
+    text = yaml.safe_dump(composed(overrides, Workspace(CODE).conf))
+    (tmp_path / "params.yaml").write_text(text)
+    dataset = detect(str(tmp_path / "params.yaml"))
+    assert (dataset.source, dataset.path) == ("webdataset", str(tmp_path / "0.tar"))
+
+
+@pytest.mark.parametrize("path", ["gone", "gone.json", "gone.yaml"])
+def test_what_is_not_there_is_one_line(tmp_path, path):
+    with pytest.raises(ParamsError) as caught:
+        detect(str(tmp_path / path))
+    assert "\n" not in str(caught.value)

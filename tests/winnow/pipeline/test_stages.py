@@ -1,0 +1,86 @@
+"""The one table of stages: what dvc.yaml says, read as DVC reads it."""
+
+import re
+import subprocess
+import sys
+
+import pytest
+
+from winnow.config.compose import composed
+from winnow.config.errors import ParamsError
+from winnow.pipeline.stages import Stages
+from winnow.pipeline.workspace import Workspace
+
+ROOT = Workspace.find().root
+
+
+@pytest.fixture(scope="module")
+def stages():
+    return Stages.read(ROOT)
+
+
+def test_our_reading_of_the_dag_is_dvcs(stages):
+    command = [sys.executable, "-m", "dvc", "dag", "--dot"]
+    out = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    edges = set(re.findall(r'"(\S+)" -> "(\S+)"', out))
+    assert {(need, name) for name, needs in stages.graph.items() for need in needs} == edges
+    command = [sys.executable, "-m", "dvc", "stage", "list", "--all", "--name-only"]
+    out = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert out.split() == list(stages.entries)
+
+
+def test_downstream_of_one_arm_is_its_tasks_and_the_comparison(stages):
+    assert stages.downstream("pretrain@supervised-hard") == {
+        "pretrain@supervised-hard",
+        "linear_probe@supervised-hard",
+        "semi_supervised@supervised-hard",
+        "detection@supervised-hard",
+        "compare",
+    }
+    assert stages.downstream("ingest") == set(stages.entries) - {"plugins"}
+
+
+def test_where_outs_and_records_lie(stages):
+    expected = {
+        "ingest": ("data/pool", "data/pool"),
+        "curate": ("data", "data/versions"),
+        "datasheet@pool": ("results/datasheet/pool", "results/datasheet/pool"),
+        "reference": ("results/reference", "results/reference"),
+        "pretrain@simclr-uniform": ("results/pretrain/simclr-uniform", "results/pretrain/simclr-uniform"),
+        "detection@simclr-uniform": (
+            "results/tasks/detection/simclr-uniform",
+            "results/tasks/detection/simclr-uniform",
+        ),
+        "compare": ("results/compare", "results/compare"),
+    }
+    assert {name: (stages[name].out, stages[name].records) for name in expected} == expected
+
+
+def test_versions_that_are_read_and_made_and_tasks(stages):
+    assert stages["curate"].makes_versions == ["pool", "reference"]
+    assert stages["pretrain@simclr-uniform"].reads_versions == ["pool", "reference"]
+    assert stages["datasheet@reference"].reads_versions == ["reference"]
+    assert stages["ingest"].makes_versions == stages["ingest"].reads_versions == []
+    assert stages.tasks == ["linear_probe", "semi_supervised", "detection"]
+
+
+def test_a_version_is_made_by_refine_from_its_parent(tmp_path):
+    """The table follows params.yaml: a version of the user's own is a stage, and an arm on it needs that
+    stage.
+    """
+    overrides = [
+        "+versions.clean={model: results/reference/models/simclr, filters: {blank: {}}}",
+        "arms.simclr-uniform.version=clean",
+    ]
+    conf = Workspace.find().conf
+    with pytest.raises(
+        ParamsError, match=r"has its default in conf/; write \+arms\.simclr-uniform\.version=VALUE"
+    ):
+        composed(overrides, conf)
+    params = composed([overrides[0], "+arms.simclr-uniform.version=clean"], conf)
+    stages = Stages.read(ROOT, params)
+    assert stages["refine@clean"].makes_versions == ["clean"]
+    assert "pool" in stages["refine@clean"].reads_versions
+    assert stages["refine@clean"].out == "data/versions/clean"
+    assert "refine@clean" in stages.graph["pretrain@simclr-uniform"]
+    assert stages.graph["datasheet@clean"] == {"refine@clean", "ingest", "plugins"}

@@ -1,0 +1,36 @@
+"""table.md of the world of conftest.py."""
+
+from winnow.report.compare.markdown import markdown
+from winnow.report.compare.table import rows
+
+
+def cells(text: str) -> list[list[str]]:
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines()]
+
+
+def test_the_best_arm_first_in_columns_that_line_up(world):
+    text = markdown(rows(world.params, world.workspace), {"plain": 0.25, "chosen": 0.125})
+    head, _, first, second = cells(text)
+    assert head[:7] == ["arm", "policy", "method", "linear top-1", "1 % labels", "10 % labels", "box AP50"]
+    costs = ["corrupted share", "FLOPs total", "ref + score + train", "CO2e (estimated)", "time"]
+    assert head[7:] == costs
+    assert first[:7] == ["chosen", "learnability", "supervised", "70.0 %", "40.0 %", "60.0 %", "25.0 %"]
+    assert first[7:] == ["12.5 %", "1.00 kFLOPs", "20 + 30 + 50 %", "1.60 g", "40 s"]
+    assert second[:7] == ["plain", "uniform", "supervised", "50.0 %", "40.0 %", "60.0 %", "–"]
+    assert len({len(line) for line in text.splitlines()}) == 1
+
+
+def test_a_refined_version_has_a_column_and_its_part_of_the_flops(world):
+    table = rows(world.params, world.workspace)
+    table[0] |= {"version": "small", "flops": {**table[0]["flops"], "curate": 250, "train": 750}}
+    head, _, _, plain = cells(markdown(table, {"plain": 0.0, "chosen": 0.0}))
+    assert head[3] == "version"
+    assert dict(zip(head, plain, strict=True))["curate + ref + score + train"] == "25 + 0 + 0 + 75 %"
+
+
+def test_unknown_is_written_as_such(world):
+    table = rows(world.params, world.workspace)
+    table[0] |= {"gco2e": None, "seconds": None, "energy_quality": "unknown"}
+    text = markdown(table, {"plain": 0.0, "chosen": 0.0})
+    assert "CO2e (estimated/unknown)" in text
+    assert cells(text)[3][-2:] == ["unknown", "unknown"]

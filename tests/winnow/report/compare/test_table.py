@@ -1,0 +1,119 @@
+"""The rows of table.json. Expected values are worked out by hand from the numbers in conftest.py."""
+
+import json
+import shutil
+
+import pytest
+
+from winnow.report.compare import table
+
+# The public contract of table.json, from DESIGN.md.
+KEYS = (
+    "arm policy method backbone version seed flops kwh gco2e energy_quality seconds examples_seen tasks "
+    "budget stopped_by"
+)
+
+
+def rows(world):
+    return table.rows(world.params, world.workspace)
+
+
+def test_row_has_exactly_the_keys_of_the_contract(world):
+    for row in rows(world):
+        assert sorted(row) == sorted(KEYS.split())
+        assert sorted(row["flops"]) == sorted(("curate", "reference", "score", "train", "total"))
+        assert row["energy_quality"] in ("counter", "estimated", "unknown")
+        json.dumps(row, allow_nan=False)
+
+
+def test_rows_have_what_pretraining_recorded(world):
+    plain, chosen = rows(world)
+    assert (plain["arm"], chosen["arm"]) == ("plain", "chosen")
+    assert plain["flops"] == {"curate": 0, "reference": 0, "score": 0, "train": 1000, "total": 1000}
+    assert chosen["flops"] == {"curate": 0, "reference": 200, "score": 300, "train": 500, "total": 1000}
+    assert (plain["budget"], plain["stopped_by"], plain["examples_seen"]) == (1000.0, "budget", 8)
+
+
+def test_curation_is_part_of_the_total(world):
+    metrics = world.read("results/pretrain/plain/metrics.json")
+    metrics["flops"]["curate"] = 25
+    world.write("results/pretrain/plain/metrics.json", metrics)
+    assert rows(world)[0]["flops"]["total"] == 1025
+
+
+def test_tasks_hold_numbers_only(world):
+    assert rows(world)[0]["tasks"] == {
+        "linear_probe.top1": 0.5,
+        "linear_probe.top5": 0.9,
+        "pretrain.val_top1": 0.5,
+        "linear_probe.l2": 0.01,
+        "semi_supervised.top1_1pct": 0.4,
+        "semi_supervised.top1_10pct": 0.6,
+    }  # detection.box_ap50 is null: undefined, not 0
+
+
+def test_protocols_are_kept_beside_the_arms(world):
+    protocols = table.protocols(world.params, world.workspace)
+    assert protocols["linear_probe"] == {"a <linear> protocol": ["plain", "chosen"]}
+
+
+def test_arms_left_over_on_disk_are_not_seen(world):
+    before = rows(world)
+    for stage in ("pretrain", "tasks/linear_probe", "tasks/semi_supervised", "tasks/detection"):
+        folder = world.workspace.root / "results" / stage
+        shutil.copytree(folder / "plain", folder / "ghost")
+    assert rows(world) == before
+
+
+@pytest.mark.parametrize(
+    ("name", "command"),
+    [
+        ("results/pretrain/chosen/metrics.json", "dvc repro pretrain@chosen"),
+        ("results/tasks/detection/plain/metrics.json", "dvc repro detection@plain"),
+        ("results/reference/cost.json", "dvc repro reference"),
+    ],
+)
+def test_a_missing_file_is_named_with_the_command_that_makes_it(world, name, command):
+    (world.workspace.root / name).unlink()
+    with pytest.raises(ValueError, match=f"{name}.*{command}"):
+        rows(world)
+
+
+def test_a_broken_file_is_named(world):
+    (world.workspace.root / "results/pretrain/plain/metrics.json").write_text("{")
+    with pytest.raises(ValueError, match=r"plain/metrics.json: not valid JSON.*dvc repro"):
+        rows(world)
+
+
+def test_ranked_keeps_the_order_of_methods_and_puts_the_best_first():
+    arms = [("a", "z", 0.1), ("b", "b", 0.9), ("c", "z", 0.2)]
+    found = table.ranked([{"arm": a, "method": m, "tasks": {table.MAIN: top1}} for a, m, top1 in arms])
+    assert [row["arm"] for row in found] == ["c", "a", "b"]
+
+
+def test_headlines_are_in_a_fixed_order(world):
+    assert table.headlines(rows(world)) == {
+        "linear_probe.top1": "linear top-1",
+        "semi_supervised.top1_1pct": "1 % labels",
+        "semi_supervised.top1_10pct": "10 % labels",
+        "detection.box_ap50": "box AP50",
+    }
+
+
+def test_retrieval_on_the_test_split_has_columns_and_a_protocol(world):
+    """An arm that read captions says so in pretrain's metrics; the others have no value there, not 0."""
+    path = "results/pretrain/chosen/metrics.json"
+    found = {
+        "test_i2t_r1": 0.25,
+        "test_i2t_r5": 0.5,
+        "test_t2i_r1": 0.125,
+        "test_zero_shot_top1": 0.75,
+        "i2t_r1": 0.1,
+    }
+    world.write(path, {**world.read(path), **found, "protocol": "so and so"})
+    plain, chosen = rows(world)
+    assert [chosen["tasks"][f"pretrain.{name}"] for name in found] == list(found.values())
+    assert not [key for key in plain["tasks"] if "test" in key]
+    titles = ["image to text R@1", "text to image R@1", "zero-shot"]
+    assert list(table.headlines([plain, chosen]).values())[:3] == titles
+    assert table.protocols(world.params, world.workspace)["pretrain"] == {"so and so": ["chosen"]}

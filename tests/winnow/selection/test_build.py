@@ -1,0 +1,138 @@
+"""From an arm to its selection: what is charged to it, how many steps it has, and what scores for it."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from tests.loops import BATCH, JOINT, LEARNABILITY, ONLINE, PROXY, SMALL, embedded, weights
+from winnow.config.schema import Arm, ArmPaths, Policy, Pretrain
+from winnow.pipeline.workspace import Workspace
+from winnow.pool import uids as uid_files
+from winnow.selection.build import ONLINE as ONLINE_SEED
+from winnow.selection.build import PROXY as PROXY_SEED
+from winnow.selection.build import arm_seed, build_selection
+from winnow.selection.reference import Online
+from winnow.selection.reference_record import Judged, Record, write_record
+from winnow.selection.trace import FLOATS, write_trace
+from winnow.training.build import build
+from winnow.versions.flops import CurationFlops
+
+SEED = 4
+
+
+@pytest.fixture
+def select(start, tmp_path):
+    """A function: the selection of an arm with this policy, in a workspace with all that it may read."""
+    workspace = Workspace(tmp_path)
+    CurationFlops(1000, {"supervised": 60}).write(_made(workspace.version("pool")))
+    trusted = start.examples("supervised", 60).uids
+    uid_files.save(_made(workspace.version("reference")) / "uids.npy", list(trusted))
+
+    def choose(policy, method="supervised", budget=1e12, shares=(1.0, 1.0)):
+        loop = start(method=method, seed=SEED)
+        _reference(start, loop, workspace, method)
+        paths = ArmPaths(policy.criterion, f"results/reference/models/{method}", "trace.parquet")
+        arm = Arm("p", method, "test_resnet", SEED, dvc=paths)
+        pretrain = Pretrain(budget, reference_share=shares[0], curation_share=shares[1])
+        methods = {method: start.recipe(method)}
+        params = replace(start.params, policies={"p": policy}, methods=methods, pretrain=pretrain)
+        return build_selection(params, arm, workspace, loop.fabric, loop.objective, loop.data), loop
+
+    return choose
+
+
+def _made(folder):
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def _reference(start, loop, workspace, method):
+    params = replace(start.params, reference=replace(start.params.reference, backbone="test_resnet"))
+    sides = embedded(loop).embeddings if loop.objective.PAIR else None
+    spent = {"train": 100, "score": 20, "pool_model_train": 7, "pool_model_score": 2}
+    losses = Judged(torch.linspace(0, 1, len(loop.data)), sides)
+    record = Record.of(params, method, loop.data.classes, spent)
+    other = loop.objective, Judged(losses.losses + 1)
+    write_record(workspace.reference(method), record, loop.objective, loop.data.uids, losses, other)
+
+
+@pytest.mark.parametrize(
+    ("policy", "shares", "expected"),
+    [
+        (Policy("uniform"), (1.0, 1.0), (1000, 0)),
+        (ONLINE, (1.0, 1.0), (1000, 0)),
+        (LEARNABILITY, (1.0, 1.0), (1000, 120 - 60)),  # of the reference, curation has paid for 60
+        (LEARNABILITY, (0.25, 0.5), (500, 30 - 15)),
+        (LEARNABILITY, (1.0, 0.0), (0, 120)),
+        (replace(LEARNABILITY, scorer="frozen"), (1.0, 1.0), (1000, 129 - 60)),
+    ],
+)
+def test_what_is_charged_before_the_first_step(select, policy, shares, expected):
+    charge = select(policy, shares=shares)[0].charge
+    assert (charge.curate, charge.reference) == expected
+    assert charge.total == sum(expected)
+
+
+def test_the_budget_buys_steps_after_what_is_charged(select):
+    policy = Policy("hard", filter_ratio=0.5)
+    step = select(policy)[0].step
+    chosen, _ = select(policy, budget=1000 + 7 * step.total + 3)
+    assert (chosen.steps, chosen.stopped_by) == (7, "budget")
+    spent = {"curate": 1000, "reference": 0, "score": 7 * step.score, "train": 7 * step.train}
+    assert chosen.flops(7) == {**spent, "total": 1000 + 7 * step.total}
+    with pytest.raises(ValueError, match="pretrain.budget: .*: give at least"):
+        select(policy, budget=1000 + step.total - 1)
+
+
+@pytest.mark.parametrize(("batches", "steps", "stopped_by"), [(2, 2, "examples"), (9, 5, "budget")])
+def test_a_replay_ends_with_its_trace_or_its_budget(select, start, tmp_path, batches, steps, stopped_by):
+    policy, size = Policy("uniform", scorer="replay"), BATCH
+    data = start.examples("supervised")
+    count = batches * size
+    trained = {"step": np.arange(count) // size, "index": np.arange(count) % 100, "rank": np.arange(count)}
+    trained |= {name: np.zeros(count) for name in FLOATS}
+    write_trace(
+        tmp_path / "trace.parquet", data.uids, trained, {name: array[:0] for name, array in trained.items()}
+    )
+    step = select(Policy("uniform"))[0].step
+    chosen, _ = select(policy, budget=1000 + 5 * step.total)
+    assert (chosen.steps, chosen.stopped_by) == (steps, stopped_by)
+    assert chosen.selector.indices(1).tolist() == trained["index"][size : 2 * size].tolist()
+    assert chosen.step == step
+
+
+def test_neither_proxy_nor_online_reference_starts_as_a_copy_of_the_learner(select, start):
+    chosen, loop = select(replace(PROXY, online=SMALL))
+    proxy, online = chosen.selector.scorer.objective, chosen.selector.reference.model.objective
+    seed = arm_seed(start.params, Arm("p", "supervised", "test_resnet", SEED))
+    for model, extra in ((proxy, PROXY_SEED), (online, ONLINE_SEED)):
+        assert weights(model) == weights(
+            build(start.params, "supervised", SMALL, loop.data.classes, seed + extra)
+        )
+    assert weights(proxy) != weights(online)
+    assert isinstance(chosen.selector.reference, Online)
+    assert list(chosen.selector.reference.trusted.uids) == list(start.examples("supervised", 60).uids)
+
+
+@pytest.mark.parametrize(
+    ("policy", "method", "pairs"),
+    [
+        (LEARNABILITY, "supervised", False),
+        (LEARNABILITY, "siglip", False),  # the loss of a pair does not depend on the others
+        (LEARNABILITY, "simclr", True),
+        (replace(LEARNABILITY, criterion="easy"), "simclr", False),
+        (JOINT, "siglip", True),
+    ],
+)
+def test_embeddings_are_read_where_pairs_are_needed(select, policy, method, pairs):
+    reference = select(policy, method)[0].selector.reference
+    assert (reference.embeddings is not None) is pairs
+    assert torch.equal(reference.example_losses, torch.linspace(0, 1, len(reference.example_losses)))
+
+
+def test_seeds_of_arms_and_of_the_run_do_not_meet(start):
+    arms = [Arm("p", "m", "b", seed) for seed in (0, 1, 750_000)]
+    seeds = [arm_seed(replace(start.params, seed=run), arm) for run in (0, 1, 2) for arm in arms]
+    assert len(set(seeds)) == len(seeds)

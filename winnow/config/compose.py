@@ -1,0 +1,131 @@
+"""Compose conf/ into params.yaml with Hydra, as `dvc exp run -S` does, and complete and validate the result.
+
+Everything that shapes a result stands in params.yaml afterwards: defaults of the schema, those of the
+plug-ins that are chosen, and what is derived (winnow/config/derive.py). Through DVC's own Hydra integration
+the same is done by conf/hydra_plugins/complete.py.
+"""
+
+import dataclasses
+import difflib
+import re
+from pathlib import Path
+from typing import Any
+
+import yaml
+from hydra import compose as hydra_compose
+from hydra import initialize_config_dir
+from hydra.errors import HydraException
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from winnow.config.errors import ParamsError
+from winnow.config.load import HOOK, parse
+from winnow.config.parse import plugin_config
+from winnow.config.plugins import load_plugin
+
+HEADER = """\
+# Written by `winnow compose` from conf/, where each key is explained; `dvc repro` reads this file and nothing
+# else. To change it, edit conf/ and run `winnow compose`, or edit it here: a test says when the two have
+# drifted apart.
+"""
+
+
+def composed(overrides: list[str], conf: Path) -> dict[str, Any]:
+    """Compose, complete and validate; returns plain data.
+
+    Args:
+        overrides: Hydra's, such as `scale=debug` or `pretrain.budget=2e12`.
+        conf: the folder of Hydra groups.
+
+    Raises:
+        ParamsError: one line with the key, the value and what is allowed.
+    """
+    raw = _compose(overrides, conf)
+    return complete(raw)
+
+
+def write(overrides: list[str], conf: Path, path: Path) -> None:
+    """Compose, validate, and replace `path` in one step."""
+    text = HEADER + yaml.safe_dump(
+        composed(overrides, conf), sort_keys=False, default_flow_style=None, width=110
+    )
+    partial = path.with_suffix(".partial")
+    partial.write_text(text, encoding="utf-8")
+    partial.replace(path)
+
+
+def complete(raw: dict[str, Any]) -> dict[str, Any]:
+    """The same as plain data with every default filled in, plug-ins' own included, and with the derived keys.
+
+    Raises:
+        ParamsError: of one line.
+    """
+    params = parse({key: value for key, value in raw.items() if key != HOOK})
+    plain = dataclasses.asdict(params)
+    for name, method in params.methods.items():
+        plain["methods"][name]["settings"] = _settings(
+            "models.methods", name, f"methods.{name}.settings", method.settings
+        )
+    plain["curate"]["filters"] = _filters("curate.filters", params.curate.filters)
+    for name, version in params.versions.items():
+        plain["versions"][name]["filters"] = _filters(f"versions.{name}.filters", version.filters)
+    plain["dataset"]["options"] = _settings(
+        "winnow.sources", params.dataset.source, "dataset.options", params.dataset.options
+    )
+    plain["tasks"] = {
+        name: _settings("stages", name, f"tasks.{name}", block) for name, block in params.tasks.items()
+    }
+    return plain
+
+
+def _filters(key: str, filters: dict[str, Any]) -> dict[str, Any]:
+    return {
+        name: _settings("winnow.filters", name, f"{key}.{name}", block) for name, block in filters.items()
+    }
+
+
+def _settings(package: str, name: str, key: str, block: dict[str, Any] | None) -> dict[str, Any]:
+    """A plug-in's block with its own defaults."""
+    module = load_plugin(package, name)
+    if not hasattr(module, "Config"):
+        if block:
+            raise ParamsError(f"{key}: {block}, but {name} has no settings; leave them out")
+        return {}
+    return dataclasses.asdict(plugin_config(module.Config, key, block))
+
+
+def _compose(overrides: list[str], conf: Path) -> dict[str, Any]:
+    OmegaConf.register_new_resolver("complete", lambda: True, replace=True)
+    try:
+        with initialize_config_dir(version_base="1.3", config_dir=str(conf)):
+            raw = OmegaConf.to_container(hydra_compose("config", overrides=overrides), resolve=True)
+    except (HydraException, OmegaConfBaseException) as error:
+        raise ParamsError(_hydra_line(error, overrides, conf)) from None
+    assert isinstance(raw, dict)
+    return {str(key): value for key, value in raw.items()}
+
+
+def _hydra_line(error: Exception, overrides: list[str], conf: Path) -> str:
+    """Hydra's message without its search path, and for a key that does not exist the keys that do."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    text = "; ".join(
+        line for line in lines if "path=" not in line and not line.startswith("Config search path")
+    )
+    unknown = re.match(r"Could not override '([^']+)'", text)
+    if unknown:
+        return _allowed(unknown.group(1), conf)
+    return f"{' '.join(overrides)}: {text}"[:500]
+
+
+def _allowed(key: str, conf: Path) -> str:
+    """What to say of a key that conf/ does not have: the keys that it has there, or that + adds it."""
+    node: Any = composed([], conf)
+    *path, last = key.split(".")
+    for part in path:
+        node = node.get(part, {}) if isinstance(node, dict) else {}
+    names = [str(name) for name in node] if isinstance(node, dict) else []
+    if last in names:
+        return f"{key}: has its default in conf/; write +{key}=VALUE to set it"
+    near = difflib.get_close_matches(last, names, n=1)
+    hint = f" did you mean {near[0]}?" if near else ""
+    return f"{key}: not a key;{hint} allowed there: {', '.join(names) or 'nothing'}"

@@ -1,0 +1,91 @@
+"""Frozen features, and a kNN classifier on them."""
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from lightning_fabric import Fabric
+from torch import Tensor, nn
+
+from winnow.config.schema import Params, View
+from winnow.loading.examples import Examples, examples
+from winnow.loading.pixels import MEND
+from winnow.loading.views import make
+from winnow.pipeline.workspace import Workspace
+from winnow.pool import uids as uid_files
+from winnow.pool.pool import Pool
+from winnow.training.device import generator
+
+PLAIN = {"image": View()}
+
+
+@torch.no_grad()
+def outputs(
+    network: nn.Module, call: Callable[[Tensor], Tensor], data: Examples, fabric: Fabric, chunk: int = 500
+) -> Tensor:
+    """`call` on the plain images, in eval mode and in chunks, as (n, K) float32 on the CPU.
+
+    The mode of `network` is restored.
+    """
+    training = network.training
+    network.eval()
+    out = []
+    for start in range(0, len(data), chunk):
+        images = data.pixels.get(np.arange(start, min(start + chunk, len(data))))
+        refuse_lost(data)
+        view = make(images.to(fabric.device), PLAIN, generator("plain"))["image"][0]
+        with fabric.autocast():
+            out.append(call(view).float().cpu())
+    network.train(training)
+    return torch.cat(out)
+
+
+def refuse_lost(data: Examples) -> None:
+    """Refuse stand-ins: they are good enough to train on, but results on them are not comparable.
+
+    Raises:
+        ValueError: if a picture is lost.
+    """
+    for uid, reason in data.pixels.lost.items():
+        lost = f"{data.pixels.pool.folder}: uid {uid} is lost ({reason}), and results need it"
+        raise ValueError(f"{lost}; {MEND}")
+
+
+def features(encoder: nn.Module, data: Examples, fabric: Fabric) -> Tensor:
+    """Features (n, D) of the plain images."""
+    return outputs(encoder, encoder, data, fabric)
+
+
+def knn_top1(
+    bank: Tensor, bank_labels: Tensor, queries: Tensor, labels: Tensor, k: int = 20, temperature: float = 0.07
+) -> float:
+    """Top-1 of a weighted k-nearest-neighbour vote on cosine similarity (DINO's protocol; arXiv 1805.01978).
+
+    Args:
+        bank: features (N, D) with labels (N,).
+        queries: features (M, D) with labels (M,).
+    """
+    similarity = F.normalize(queries, dim=1) @ F.normalize(bank, dim=1).T
+    near, index = similarity.topk(min(k, len(bank)), dim=1)
+    votes = torch.zeros(len(queries), int(bank_labels.max()) + 1)
+    votes.scatter_add_(1, bank_labels[index], (near / temperature).exp())
+    return float((votes.argmax(dim=1) == labels).float().mean())
+
+
+def open_split(
+    workspace: Workspace, pool: Pool, name: str, size: int, params: Params, most: int | None = None
+) -> Examples:
+    """The examples of a task split, at most `most` of them; labelled, and held out from all training.
+
+    Raises:
+        ValueError: if an example has no label.
+    """
+    chosen = uid_files.load(workspace.split(name))[:most]
+    return examples(pool, chosen, size, params, frozenset({"labels"}))
+
+
+def top_k(logits: Tensor, labels: Tensor, k: int) -> float:
+    """Share of rows (n, classes) whose label (n,) is among the k highest logits, rounded to six places."""
+    hits = logits.topk(min(k, logits.shape[1]), dim=1).indices == labels[:, None]
+    return round(float(hits.any(dim=1).float().mean()), 6)

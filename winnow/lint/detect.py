@@ -1,0 +1,73 @@
+"""Which source reads what lies at a path or URL, and with which options.
+
+params.yaml    its `dataset`, with all its options
+shards         a folder or URL of .tar, one .tar, a-{0..9}.tar, or a .txt that lists them
+a table        .parquet, .csv, .tsv
+COCO           .json, its images in a folder near it
+Hugging Face   a folder with state.json, .arrow or .parquet
+class folders  any other folder
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from winnow.config.errors import ParamsError
+from winnow.config.load import load
+from winnow.config.schema import Dataset
+from winnow.sources.formats import remote
+
+FOLDERS = {
+    "webdataset": ("*.tar",),
+    "huggingface": ("state.json", "*/state.json", "*.arrow", "*.parquet", "*/*.parquet"),
+}
+
+
+def detect(path: str) -> Dataset:
+    """The block `dataset` of params.yaml that reads this path.
+
+    Raises:
+        ParamsError: when there is nothing, or nothing that a source reads.
+    """
+    file = Path(path).expanduser()
+    if file.suffix in (".yaml", ".yml"):
+        return load(file).dataset
+    if remote.is_url(path) or "{" in file.name or file.suffix in (".tar", ".txt"):
+        return Dataset(source="webdataset", path=path)
+    if file.suffix == ".json":
+        return _coco(file)
+    if file.suffix in (".csv", ".tsv") or (file.suffix == ".parquet" and not _is_hugging_face(file)):
+        return Dataset(source="table", path=path)
+    if not file.exists():
+        raise ParamsError(
+            f"{path}: no such path; give a pool, a version, params.yaml, or what a source reads"
+        )
+    if file.is_file():
+        return Dataset(source="huggingface", path=path)
+    fitting = (kind for kind, patterns in FOLDERS.items() if any(any(file.glob(one)) for one in patterns))
+    return Dataset(source=next(fitting, "folder"), path=path)
+
+
+def _is_hugging_face(path: Path) -> bool:
+    try:
+        return b"huggingface" in (pq.ParquetFile(path).schema_arrow.metadata or {})
+    except (OSError, pa.ArrowException):
+        return False
+
+
+def _coco(path: Path) -> Dataset:
+    """The images' folder is the nearest that has the first file: beside the json, or beside its folder."""
+    try:
+        facts: Any = json.loads(path.read_text(encoding="utf-8"))
+        name = str(facts["images"][0]["file_name"])
+    except (OSError, ValueError, KeyError, IndexError, TypeError, RecursionError):
+        raise ParamsError(f"{path}: is no COCO json with images; give annotations, or params.yaml") from None
+    folder = path.resolve().parent
+    root = folder.parent
+    near = [folder, *sorted(folder.iterdir()), root, *sorted(root.iterdir())]
+    images = next((one for one in near if (one / name).is_file()), folder)
+    part = {"annotations": str(path.resolve().relative_to(root)), "images": str(images.relative_to(root))}
+    return Dataset(source="coco", path=str(root), options={"train": part})

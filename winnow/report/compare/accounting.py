@@ -1,0 +1,59 @@
+"""How the cost in the table was counted: what was measured how and on which machine, and what was recorded
+without being charged.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from winnow.config.schema import Params
+from winnow.pipeline.stages import Stages
+from winnow.pipeline.workspace import Workspace
+from winnow.report.compare.inputs import PRETRAIN, cost
+from winnow.report.page import numbers
+
+
+@dataclass(frozen=True)
+class Accounting:
+    """`uncharged` are the FLOPs of all readings and tasks; `how` maps a heading to the arms' answers."""
+
+    uncharged: int
+    how: dict[str, list[str]]
+
+
+def read(params: Params, workspace: Workspace) -> Accounting:
+    """From the cost.json of each arm's pretraining and tasks."""
+    costs = [cost(workspace, PRETRAIN, arm) for arm in params.arms]
+    tasks = [cost(workspace, task, arm) for task in Stages.read(workspace.root).tasks for arm in params.arms]
+    energies = [one["energy"] for one in costs]
+    how = {
+        "Energy": _distinct(f"{one['energy_quality']}: {_measured(one['energy'])}" for one in costs),
+        "Country": _distinct(str(energy["country"]) for energy in energies),
+        "Carbon intensity": _distinct(_intensity(energy) for energy in energies),
+        "PUE": _distinct(f"{energy['pue']:g} (overhead of the data centre, a factor)" for energy in energies),
+        "Hardware": _distinct(_hardware(energy.get("hardware", {})) for energy in energies),
+    }
+    return Accounting(sum(one["flops"]["evaluate"] for one in [*costs, *tasks]), how)
+
+
+def _distinct(values: Iterable[str]) -> list[str]:
+    return list(dict.fromkeys(values))
+
+
+def _measured(energy: dict[str, Any]) -> str:
+    how = energy.get("how")
+    if not how:
+        return "nothing on this machine could be measured"
+    return ", ".join(f"{part} by {way}" for part, way in how.items() if way != "none")
+
+
+def _intensity(energy: dict[str, Any]) -> str:
+    if "intensity_g_per_kwh" not in energy:
+        return numbers.UNKNOWN
+    return f"{numbers.digits(energy['intensity_g_per_kwh'])} gCO2e/kWh ({energy['intensity_source']})"
+
+
+def _hardware(hardware: dict[str, Any]) -> str:
+    cores = f"{hardware['cores']} cores" if hardware.get("cores") else None
+    parts = (hardware.get("cpu"), cores, hardware.get("gpu"))
+    return ", ".join(str(part) for part in parts if part) or numbers.UNKNOWN

@@ -1,0 +1,53 @@
+"""table.md: the comparison as a table for a terminal and for GitHub."""
+
+from collections.abc import Iterable, Mapping
+
+from winnow.config.schema import POOL
+from winnow.ledger.energy import QUALITIES
+from winnow.report.compare.table import FLOPS, Row, headlines, ranked
+from winnow.report.page import numbers
+
+SHORT = {"reference": "ref"}
+
+
+def markdown(table: Iterable[Row], corrupted: Mapping[str, float]) -> str:
+    """The table, whose columns line up without being rendered; `corrupted` maps each arm to the share of
+    corrupted examples among those that it trained on.
+    """
+    table = ranked(table)
+    titles = headlines(table)
+    refined = any(row["version"] != POOL for row in table)  # else the column would only say `pool`
+    qualities = "/".join(sorted({row["energy_quality"] for row in table}, key=QUALITIES.index))
+    names = ["arm", "policy", "method", *(["version"] if refined else [])]
+    parts = [part for part in FLOPS[:-1] if refined or part != "curate"]
+    head = [*names, *titles.values(), "corrupted share", "FLOPs total"]
+    head += [" + ".join(SHORT.get(part, part) for part in parts), f"CO2e ({qualities})", "time"]
+    body = [_cells(row, names, list(titles), parts, corrupted[row["arm"]]) for row in table]
+    return _aligned([head, *body], len(names))
+
+
+def _cells(row: Row, names: list[str], keys: list[str], parts: list[str], corrupted: float) -> list[str]:
+    spent = row["flops"]
+    split = " + ".join(f"{100 * spent[part] / (spent['total'] or 1):.0f}" for part in parts)
+    return [
+        *(str(row[name]) for name in names),
+        *(numbers.percent(row["tasks"].get(key)) for key in keys),
+        numbers.percent(corrupted),
+        numbers.flops(spent["total"]),
+        f"{split} %",
+        numbers.grams(row["gco2e"]),
+        numbers.seconds(row["seconds"]),
+    ]
+
+
+def _aligned(lines: list[list[str]], left: int) -> str:
+    """Markdown of a head and its rows, the first `left` columns aligned left, the others right."""
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    rule = ["-" * width if i < left else "-" * (width - 1) + ":" for i, width in enumerate(widths)]
+    text = ""
+    for line in (lines[0], rule, *lines[1:]):
+        cells = [
+            c.ljust(w) if i < left else c.rjust(w) for i, (c, w) in enumerate(zip(line, widths, strict=True))
+        ]
+        text += f"| {' | '.join(cells)} |\n"
+    return text

@@ -1,0 +1,53 @@
+"""The report's pictures, in PNG bytes that depend on nothing but the numbers."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import matplotlib
+
+matplotlib.use("Agg")
+
+import matplotlib.pyplot as plt
+from matplotlib.figure import Figure
+
+from winnow.evaluation.curve import Row as Reading
+from winnow.report.compare.axes import STYLE
+from winnow.report.compare.balance import Balance
+from winnow.report.compare.bars import class_balance, corruption_shares, spending
+from winnow.report.compare.corruption import CorruptionShares
+from winnow.report.compare.courses import corruption_over_training, training_curves
+from winnow.report.compare.look import Look
+from winnow.report.compare.scatter import accuracy
+from winnow.report.compare.table import Row
+
+
+def draw(
+    folder: Path,
+    table: list[Row],
+    curves: Mapping[str, list[Reading]],
+    corruption: CorruptionShares,
+    balance: Balance,
+) -> dict[str, Path]:
+    """Write every picture that the numbers allow into a folder; name -> file."""
+    look = Look.of(table)
+    pictures: dict[str, Callable[[], Figure]] = {
+        "curves": lambda: training_curves(table, curves, look),
+        "accuracy_flops": lambda: accuracy(table, look, "flops"),
+        "spending": lambda: spending(table),
+    }
+    if any(row["gco2e"] is not None for row in table):
+        pictures["accuracy_gco2e"] = lambda: accuracy(table, look, "gco2e")
+    if corruption.kinds:
+        pictures["corruption_shares"] = lambda: corruption_shares(table, corruption)
+        pictures["corruption_over_training"] = lambda: corruption_over_training(table, corruption, look)
+    if len(balance.names) > 1:
+        pictures["class_balance"] = lambda: class_balance(table, balance)
+    folder.mkdir(parents=True, exist_ok=True)
+    with matplotlib.rc_context(STYLE):
+        return {name: _save(make(), folder / f"{name}.png") for name, make in pictures.items()}
+
+
+def _save(figure: Figure, path: Path) -> Path:
+    figure.savefig(path, metadata={"Software": None})
+    plt.close(figure)
+    return path

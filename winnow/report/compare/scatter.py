@@ -1,0 +1,62 @@
+"""The pictures of accuracy against cost, a marker for each arm."""
+
+from typing import Any
+
+import matplotlib.pyplot as plt
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from winnow.report.compare.axes import Label, cost_axis, flops_axis, label, percent_axis
+from winnow.report.compare.look import FAINT, SOFT, Look
+from winnow.report.compare.table import MAIN, Row, arm_label, choice
+from winnow.report.page import numbers
+
+ROOM = 1.6
+
+
+def accuracy(table: list[Row], look: Look, key: str) -> Figure:
+    """Linear top-1 against total FLOPs or gCO2e; arms whose cost is unknown are left out and named.
+
+    Args:
+        key: `flops` or `gco2e`.
+    """
+    costs = {row["arm"]: row["flops"]["total"] if key == "flops" else row["gco2e"] for row in table}
+    drawn = [row for row in table if costs[row["arm"]] is not None]
+    figure, axes = plt.subplots(figsize=(6.4, 4.9), layout="constrained")
+    labels = []
+    for row in drawn:
+        x, y, colour = costs[row["arm"]], row["tasks"][MAIN], look.colours[choice(row)]
+        style: dict[str, Any] = {"ls": "", "ms": 10, "mec": "white", "mew": 1, "zorder": 3, "clip_on": False}
+        axes.plot([x], [y], marker=look.markers[row["method"]], color=colour, **style)
+        labels.append(Label(x, y, f"{arm_label(row, table)}  {numbers.percent(y)}", colour))
+    axes.set_ylabel("linear probe top-1 on test")
+    axes.margins(y=0.12)
+    percent_axis(axes)
+    most = max(costs[row["arm"]] for row in drawn)
+    if key == "flops":
+        flops_axis(axes, most, "FLOPs in total", ROOM)
+        _budget_line(axes, table)
+    else:
+        cost_axis(axes, most, ROOM)
+        axes.set_xlabel(f"gCO2e in total ({', '.join(sorted({row['energy_quality'] for row in drawn}))})")
+    label(axes, labels)
+    _method_legend(axes, look, [row["arm"] for row in table if row not in drawn])
+    return figure
+
+
+def _budget_line(axes: Axes, table: list[Row]) -> None:
+    budgets = {row["budget"] for row in table if row["budget"]}
+    if len(budgets) == 1:
+        (budget,) = budgets
+        axes.axvline(budget, color=FAINT, lw=1.2, ls=(0, (4, 3)), zorder=1)
+        place: dict[str, Any] = {"transform": axes.get_xaxis_transform(), "ha": "right", "va": "bottom"}
+        axes.text(budget, 0.01, "budget ", color=SOFT, fontsize=9, **place)
+
+
+def _method_legend(axes: Axes, look: Look, left_out: list[str]) -> None:
+    markers = look.markers.items()
+    handles = [Line2D([], [], ls="", marker=m, color=SOFT, ms=8, label=name) for name, m in markers]
+    handles += [Line2D([], [], ls="", label=f"{arm}: cost unknown") for arm in left_out]
+    if len(handles) > 1:
+        axes.legend(handles=handles, loc="lower left", bbox_to_anchor=(0.0, 1.0), ncols=3, borderaxespad=0.2)

@@ -1,0 +1,121 @@
+"""From an arm of params.yaml to its selector, what a step of it costs, and how many steps there are."""
+
+from dataclasses import dataclass
+
+from lightning_fabric import Fabric
+
+from models.methods import Objective
+from models.methods import load as load_method
+from winnow.config.derive import needs_pool_model, needs_reference
+from winnow.config.schema import REFERENCE, Arm, Params
+from winnow.loading.examples import Examples
+from winnow.pipeline.workspace import Workspace
+from winnow.pool import uids as uid_files
+from winnow.pool.pool import Pool
+from winnow.selection.cost import StepFlops, step_flops, steps_within
+from winnow.selection.policy import in_batch
+from winnow.selection.reference import Online, Reference
+from winnow.selection.reference_record import Record, open_reference
+from winnow.selection.scorers import Proxy
+from winnow.selection.selector import Replay, Selector
+from winnow.selection.trace import replayed
+from winnow.training.build import build, open_for
+from winnow.versions.flops import CurationFlops
+
+# Added to an arm's seed for a proxy, and for an online reference: neither may start as a copy of the learner.
+PROXY, ONLINE = 250_000, 750_000
+
+
+@dataclass(frozen=True)
+class Charge:
+    """FLOPs charged to an arm before its first step: shares of its version's curation and its reference."""
+
+    curate: int
+    reference: int
+
+    @property
+    def total(self) -> int:
+        return self.curate + self.reference
+
+
+@dataclass(frozen=True)
+class Selection:
+    """The selector, for how many steps, what a step costs, what was charged before, and what ends the run."""
+
+    selector: Selector
+    steps: int
+    step: StepFlops
+    charge: Charge
+    stopped_by: str
+
+    def flops(self, steps: int) -> dict[str, int]:
+        """All that the arm has spent after so many steps, by purpose."""
+        spent = {"score": steps * self.step.score, "train": steps * self.step.train}
+        total = self.charge.total + sum(spent.values())
+        return {"curate": self.charge.curate, "reference": self.charge.reference, **spent, "total": total}
+
+
+def build_selection(
+    params: Params, arm: Arm, workspace: Workspace, fabric: Fabric, objective: Objective, data: Examples
+) -> Selection:
+    """The arm's selection for a learner `objective` on `data`, the examples of the arm's version.
+
+    Raises:
+        ValueError: if a file that the policy reads is missing or does not fit, or the budget buys no step.
+    """
+    policy, recipe, seed = params.policies[arm.policy], params.methods[arm.method], arm_seed(params, arm)
+    charge = _charge(params, arm, workspace)
+    reference = _reference(params, arm, workspace, data)
+    proxy = build(params, arm.method, policy.proxy, data.classes, seed + PROXY) if policy.proxy else None
+    online = build(params, arm.method, policy.online, data.classes, seed + ONLINE) if policy.online else None
+    step = step_flops(objective, recipe, policy, data, proxy, reference, online)
+    steps = steps_within(params.pretrain.budget, charge.total, step)
+    if policy.scorer == "replay":
+        chosen = replayed(workspace.root / arm.dvc.trace, data.uids)
+        replay = Replay(policy, recipe, data, chosen, seed)
+        steps, stopped_by = min((steps, "budget"), (replay.steps, "examples"))
+        return Selection(replay, steps, step, charge, stopped_by)
+    if online:
+        model = Proxy(fabric, online, recipe, steps)
+        trusted = _trusted(params, arm, workspace, data.pixels.pool)
+        reference = Online(model, trusted, recipe, policy, seed + ONLINE)
+    scorer = Proxy(fabric, proxy, recipe, steps) if proxy else None
+    selector = Selector(policy, recipe, data, reference, seed, scorer)
+    return Selection(selector, steps, step, charge, "budget")
+
+
+def arm_seed(params: Params, arm: Arm) -> int:
+    """The seed of the arm's weights and order."""
+    return 1_000_003 * params.seed + arm.seed
+
+
+def _trusted(params: Params, arm: Arm, workspace: Workspace, pool: Pool) -> Examples:
+    return open_for(params, arm.method, arm.backbone, pool, uid_files.load(workspace.uids(REFERENCE)))
+
+
+def _reference(params: Params, arm: Arm, workspace: Workspace, data: Examples) -> Reference | None:
+    """The finished reference, where the policy uses one."""
+    policy = params.policies[arm.policy]
+    if not needs_reference(policy):
+        return None
+    folder = workspace.root / arm.dvc.reference
+    pair = load_method(folder.name).Method.PAIR
+    pairs = policy.sampler == "joint" or in_batch(policy, pair)
+    return open_reference(folder, data.uids, pairs, params.seed)
+
+
+def _charge(params: Params, arm: Arm, workspace: Workspace) -> Charge:
+    """The shares that the arm pays.
+
+    The training of a reference that also made the arm's version is charged once, with the larger share.
+    """
+    making = CurationFlops.read(workspace.version(arm.version))
+    shares, policy = params.pretrain, params.policies[arm.policy]
+    curated = int(shares.curation_share * making.curate)
+    if not needs_reference(policy):
+        return Charge(curated, 0)
+    folder = workspace.root / arm.dvc.reference
+    spent = Record.read(folder).spent(needs_pool_model(policy))
+    common = making.references.get(folder.name, 0)
+    both = int(min(shares.curation_share, shares.reference_share) * common)
+    return Charge(curated, int(shares.reference_share * spent) - both)

@@ -1,0 +1,246 @@
+"""Select which candidates of a step to train on: score them by a scorer and a reference, then sample.
+
+The learner is not changed by this: scoring runs in eval mode without gradient, on generators of its own, and
+the order of candidates does not depend on it.
+"""
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from models import samplers
+from models.methods import Batch, Losses
+from winnow.config.derive import needs_pool_model, scores_now
+from winnow.config.schema import Method, Policy
+from winnow.loading import sampler
+from winnow.loading.examples import Examples
+from winnow.selection.policy import UNIFORM, criterion, in_batch, in_parts, score_views, super_batch
+from winnow.selection.reference import Online, Reference
+from winnow.selection.scorers import Learner
+from winnow.training.device import generator
+from winnow.training.nonfinite import refuse_nonfinite
+from winnow.training.picked import Picked
+
+REJECTED = 8  # one rejected candidate is recorded for each 8 that are trained on
+
+
+class Selector:
+    """Applies one policy.
+
+    Args:
+        reference: where the policy needs one; a finished one of the examples of `data`, or an online one.
+        scorer: the learner itself by default.
+
+    Raises:
+        ValueError: if policy and reference do not fit each other, before anything is computed.
+    """
+
+    def __init__(
+        self,
+        policy: Policy,
+        recipe: Method,
+        data: Examples,
+        reference: Reference | None,
+        seed: int,
+        scorer: Learner | None = None,
+    ) -> None:
+        self.policy, self.recipe, self.data, self.seed = policy, recipe, data, seed
+        self.criterion = criterion(policy)
+        self.reference, self.scorer = reference, scorer or Learner()
+        _check_reference(policy, reference)
+        # The kind of pairs of the reference's method, which need not be the learner's.
+        self.pair = reference.objective.PAIR if reference and reference.objective is not None else ""
+        self.batch_size = recipe.batch_size
+        self.candidates = super_batch(recipe, policy)
+        sampler.epoch_steps(len(data), self.candidates)
+
+    def indices(self, step: int) -> np.ndarray:
+        """The candidates of a step, (B,)."""
+        return sampler.candidates(step, self.candidates, len(self.data), self.seed)
+
+    @torch.no_grad()
+    def pick(
+        self, objective: nn.Module, indices: np.ndarray, images: Tensor, step: int, device: torch.device
+    ) -> Picked:
+        """Score the candidates (B,) and take the sub-batch (b,)."""
+        batch = self._scoring_batch(indices, images, step, device)
+        learner = self._learner_losses(objective, indices, batch)
+        reference = self._reference_losses(indices, batch, device)
+        scores, own, other = self._scores(learner, reference, indices, step)
+        if self.policy.sampler == "joint":
+            chosen = self._jointly(objective, learner, reference, indices, step)
+        else:
+            chosen = self._sample(scores, step)
+        rank = torch.empty(len(scores), dtype=torch.int32)
+        best_first = torch.sort(scores, descending=True, stable=True).indices
+        rank[best_first] = torch.arange(len(scores), dtype=torch.int32)
+
+        def picked(rows: Tensor, images: Tensor | None, rejected: Picked | None) -> Picked:
+            reasons = own[rows], other[rows], scores[rows], rank[rows]
+            return Picked(indices[rows.numpy()], images, *reasons, rejected)
+
+        rest = self._rejected(len(indices), chosen, step)
+        return picked(chosen, images[chosen], picked(rest, None, None) if len(rest) else None)
+
+    def _scoring_batch(
+        self, indices: np.ndarray, images: Tensor, step: int, device: torch.device
+    ) -> Batch | None:
+        """The views of the candidates that are scored in this step; None where no model scores."""
+        if not (scores_now(self.policy) or isinstance(self.reference, Online)):
+            return None
+        views, noise = score_views(self.recipe, self.policy), generator(self.seed, "score", step)
+        return self.data.batch(indices, images, views, noise, device, self.policy.patch_size)
+
+    def _learner_losses(
+        self, objective: nn.Module, indices: np.ndarray, batch: Batch | None
+    ) -> Losses | None:
+        """The losses of the candidates by the scorer, or by the pool model in the learner's place."""
+        if scores_now(self.policy):
+            assert batch is not None
+            return self.scorer.losses(objective, batch)
+        if needs_pool_model(self.policy):
+            assert self.reference is not None
+            assert self.reference.pool_model_losses is not None
+            return Losses(self.reference.pool_model_losses[torch.from_numpy(indices)])
+        return None
+
+    def _reference_losses(
+        self, indices: np.ndarray, batch: Batch | None, device: torch.device
+    ) -> Losses | None:
+        """The losses of the candidates by the reference, where the policy has one."""
+        if self.reference is None:
+            return None
+        pairs = self.policy.sampler == "joint" and "reference" in self.criterion.NEEDS
+        return self.reference.losses(indices, batch, device, pairs, in_batch(self.policy, self.pair))
+
+    def _scores(
+        self, learner: Losses | None, reference: Losses | None, indices: np.ndarray, step: int
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Scores, learner losses and reference losses, (B,) each, NaN where there are none."""
+        unknown = torch.full((len(indices),), torch.nan)
+        own = unknown if learner is None else learner.example
+        other = unknown if reference is None else reference.example
+        asks_norm = "gradient_norm" in self.criterion.NEEDS
+        scores = self.criterion.score(self._norm(learner) if asks_norm else own, other)
+        columns = {"learner_loss": own, "reference_loss": other, "score": scores}
+        self._refuse_nonfinite(scores, indices, step, columns)
+        return scores, own, other
+
+    @staticmethod
+    def _norm(losses: Losses | None) -> Tensor:
+        if losses is None or losses.gradient_norm is None:
+            needs = "criterion gradient_norm needs a method with a classifier, such as supervised"
+            raise ValueError(f"policies: {needs}")
+        return losses.gradient_norm
+
+    def _sample(self, scores: Tensor, step: int) -> Tensor:
+        if self.policy.sampler == "softmax":
+            scaled = self.policy.inverse_temperature * scores
+            return samplers.softmax(scaled, self.batch_size, generator(self.seed, "sample", step))
+        return samplers.top_k(scores, self.batch_size)
+
+    def _jointly(
+        self,
+        objective: nn.Module,
+        learner: Losses | None,
+        reference: Losses | None,
+        indices: np.ndarray,
+        step: int,
+    ) -> Tensor:
+        own = None if learner is None else learner.pair
+        other = reference.pair if reference and "reference" in self.criterion.NEEDS else None
+        try:
+            return self._joint(objective, own, other, step)
+        except ValueError:  # the sampler found pairs that are not finite; only this module can name examples
+            for name, pairs in (("learner_pairs", own), ("reference_pairs", other)):
+                sums = torch.zeros(len(indices)) if pairs is None else pairs.sum(dim=1).cpu()
+                self._refuse_nonfinite(sums, indices, step, {name: sums})
+            raise
+
+    def _joint(self, objective: nn.Module, own: Tensor | None, other: Tensor | None, step: int) -> Tensor:
+        """The sub-batch by scores of pairs: exact where losses of pairs add up, else approximate."""
+        noise, chunks = generator(self.seed, "sample", step), self.policy.chunks
+        scale = self.policy.inverse_temperature
+        if objective.PAIR == "softmax":
+            return samplers.joint_softmax(own, other, self.batch_size, chunks, noise, scale).cpu()
+        known = own if own is not None else other
+        assert known is not None
+        unknown = known.new_full((1, 1), torch.nan).expand_as(known)
+        scores = self.criterion.score(unknown if own is None else own, unknown if other is None else other)
+        scaled = scores.mul_(scale) if scale != 1 else scores
+        return samplers.joint(scaled, self.batch_size, chunks, noise).cpu()
+
+    def _rejected(self, candidates: int, chosen: Tensor, step: int) -> Tensor:
+        """The rows of a sample of the rejected, for the trace."""
+        left = torch.ones(candidates, dtype=torch.bool)
+        left[chosen] = False
+        rest = left.nonzero().flatten()
+        order = torch.randperm(len(rest), generator=generator(self.seed, "rejected", step))
+        return rest[order[: self.batch_size // REJECTED]].sort().values
+
+    def _refuse_nonfinite(
+        self, scores: Tensor, indices: np.ndarray, step: int, values: dict[str, Tensor]
+    ) -> None:
+        uids = [self.data.uids[i] for i in indices]
+        what = f"step {step}: the scores of {{count}} candidates are"
+        refuse_nonfinite(scores, uids, values, what, "lower methods.*.lr")
+
+    def batches(self, picked: Picked, step: int, device: torch.device) -> list[Batch]:
+        """The views to train on: one batch, or two parts, the second at the scoring resolution (Flexi-JEST).
+
+        The pairs of a contrastive loss reach across the parts; BatchNorm does not. Candidates come in random
+        order, so the first part is a random one.
+        """
+        assert picked.images is not None
+        noise, views = generator(self.seed, "views", step), self.recipe.views
+        return in_parts(self.data, picked.indices, picked.images, views, self.policy, noise, device)
+
+    def train_step(self, batches: list[Batch], step: int, device: torch.device) -> None:
+        """Train the scorer and an online reference, after the learner's step."""
+        self.scorer.train_step(batches, step)
+        if self.reference is not None:
+            self.reference.train_step(step, device)
+
+    def state(self) -> dict[str, Any]:
+        """For a checkpoint."""
+        reference = self.reference.state() if self.reference else {}
+        return {"scorer": self.scorer.state(), "reference": reference}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """From a checkpoint."""
+        self.scorer.restore(state["scorer"])
+        if self.reference:
+            self.reference.restore(state["reference"])
+
+
+def _check_reference(policy: Policy, reference: Reference | None) -> None:
+    if "reference" in criterion(policy).NEEDS and reference is None:
+        needs = f"criterion {policy.criterion} needs a reference of this method"
+        raise ValueError(f"policies: {needs}; see reference.methods")
+    lacks = reference is None or isinstance(reference, Online) or reference.pool_model_losses is None
+    if needs_pool_model(policy) and lacks:
+        needs = f"criterion {policy.criterion} with a frozen scorer needs it"
+        raise ValueError(f"reference.pool_model: false, and {needs}; set it to true")
+
+
+class Replay(Selector):
+    """Trains on what another run was trained on, in its order, without scoring.
+
+    Args:
+        chosen: (n,), indices into `data`.
+    """
+
+    def __init__(self, policy: Policy, recipe: Method, data: Examples, chosen: np.ndarray, seed: int) -> None:
+        super().__init__(UNIFORM, recipe, data, None, seed)
+        self.policy, self.chosen = policy, chosen
+        self.candidates = self.batch_size
+
+    @property
+    def steps(self) -> int:
+        """How many whole batches the trace holds."""
+        return len(self.chosen) // self.batch_size
+
+    def indices(self, step: int) -> np.ndarray:
+        return self.chosen[step * self.batch_size : (step + 1) * self.batch_size]

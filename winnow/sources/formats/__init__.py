@@ -1,0 +1,1 @@
+"""What several sources share: tars, shards by URL, tables, image files, splits and captions."""

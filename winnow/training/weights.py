@@ -1,0 +1,80 @@
+"""Encoders on disk, as `timm.create_model("local-dir:FOLDER", pretrained=True)` reads them."""
+
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from models import encoders
+from winnow.config.schema import Backbone
+from winnow.loading.views import MEAN, STD
+from winnow.pipeline.files import read_json, write_json
+
+WEIGHTS, CONFIG = "model.safetensors", "config.json"
+MEND = "make it again with: dvc repro -f pretrain"
+
+
+def save_encoder(folder: Path, encoder: nn.Module, backbone: Backbone) -> None:
+    """Write model.safetensors and config.json into `folder`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    save_weights(encoder, folder / WEIGHTS, {"format": "pt"})
+    config: dict[str, Any] = {
+        "architecture": backbone.name,
+        "num_classes": 0,
+        "num_features": encoders.width(encoder),
+        "model_args": backbone.kwargs,
+        "pretrained_cfg": {
+            "input_size": [3, backbone.image_size, backbone.image_size],
+            "mean": [MEAN] * 3,
+            "std": [STD] * 3,
+            "num_classes": 0,
+            "interpolation": "bicubic",
+            "crop_pct": 1.0,
+        },
+    }
+    write_json(folder / CONFIG, config)
+
+
+def load_encoder(folder: Path) -> tuple[nn.Module, int]:
+    """The encoder that `save_encoder` wrote, in eval mode, and the image size it was trained at.
+
+    Raises:
+        ValueError: naming the file and the mend, if one is missing, damaged, or does not fit the other.
+    """
+    try:
+        config = read_json(folder / CONFIG, MEND)
+    except FileNotFoundError:
+        raise ValueError(f"{folder / CONFIG}: no encoder there; make it with: dvc repro pretrain") from None
+    try:
+        size = int(config["pretrained_cfg"]["input_size"][1])
+        encoder = encoders.create(config["architecture"], size, **config["model_args"])
+    except KeyError as error:
+        raise ValueError(f"{folder / CONFIG}: lacks the key {error}; {MEND}") from None
+    except (IndexError, TypeError, ValueError) as error:
+        reason = str(error).splitlines()[0]
+        raise ValueError(f"{folder / CONFIG}: describes no encoder ({reason}); {MEND}") from None
+    load_weights(encoder, folder / WEIGHTS, MEND)
+    return encoder.eval(), size
+
+
+def save_weights(module: nn.Module, path: Path, metadata: dict[str, str] | None = None) -> None:
+    """Write all parameters and buffers of a module as safetensors."""
+    weights = {name: tensor.detach().cpu().contiguous() for name, tensor in module.state_dict().items()}
+    save_file(weights, path, metadata)
+
+
+def load_weights(module: nn.Module, path: Path, mend: str) -> None:
+    """Load what `save_weights` wrote into a module of the same architecture.
+
+    Raises:
+        ValueError: naming the file and the mend, if it is missing, damaged, or of another architecture.
+    """
+    try:
+        module.load_state_dict(load_file(path))
+    except (OSError, SafetensorError) as error:
+        raise ValueError(f"{path}: no readable weights ({error}); {mend}") from None
+    except RuntimeError as error:
+        reason = str(error).splitlines()[-1].strip()
+        raise ValueError(f"{path}: weights of another model ({reason}); {mend}") from None
