@@ -26,7 +26,7 @@ LIMIT_SECONDS, LIMIT_MB = 0.5, 300
 
 
 def naive(scores, k, chunks, generator):
-    """The draws of `joint`, by two products of the whole matrix with the 0/1 vector of the chosen per chunk."""
+    """The draws of `joint`, by multiplying, per chunk, the whole matrix by the chosen."""
     chosen = torch.zeros(len(scores))
     for chunk in range(chunks):
         gain = scores.diagonal()
@@ -114,8 +114,8 @@ def main() -> None:
         "",
         f"`python -m benchmarks.joint_sampler`, medians of {REPEATS} interleaved runs on one core; {cpu()}, "
         f"{os.cpu_count()} cores, torch {torch.__version__}, Python {platform.python_version()}.",
-        f"Limits: {LIMIT_SECONDS} s and {LIMIT_MB} MB beyond the matrix of scores ({count**2 * 4 / 1e6:.0f} MB, "
-        "float32). k is a fifth of B, less what does not fill the chunks.",
+        f"Limits: {LIMIT_SECONDS} s and {LIMIT_MB} MB beyond the matrix of scores "
+        f"({count**2 * 4 / 1e6:.0f} MB, float32). k is a fifth of B, less what does not fill the chunks.",
         "`naive` multiplies the whole matrix by the chosen in every chunk, in float32 and without the check "
         "for NaN that the times of the others include; `joint_softmax` (learnability) reads two matrices.",
         "",

@@ -120,16 +120,7 @@ def joint_softmax(
     """
     if not 0 <= inverse_temperature < math.inf:
         raise ValueError(f"inverse_temperature: {inverse_temperature}; allowed: 0 or more, finite")
-    sides = [
-        _Negatives(sign, _check_pairs(name, logits))
-        for sign, name, logits in ((1.0, "learner", learner), (-1.0, "reference", reference))
-        if logits is not None
-    ]
-    if not sides:
-        raise ValueError("learner, reference: both None; give the logits of at least one")
-    first, last = (tuple(side.logits.shape) for side in (sides[0], sides[-1]))
-    if first != last:
-        raise ValueError(f"reference: shape {last}; that of learner is {first}")
+    sides = _sides(learner, reference)
     _check_chunks(sides[0].logits, k, chunks)
 
     def given(new: Tensor) -> Tensor:
@@ -155,6 +146,18 @@ class _Negatives:
             self.texts = torch.logaddexp(self.texts, columns.double().logsumexp(1))
             self.images = torch.logaddexp(self.images, rows.double().logsumexp(0))
         return self.sign * ((self.texts + self.images) / 2 - self.positive)
+
+
+def _sides(learner: Tensor | None, reference: Tensor | None) -> list[_Negatives]:
+    signed = ((1.0, "learner", learner), (-1.0, "reference", reference))
+    given = [(sign, name, logits) for sign, name, logits in signed if logits is not None]
+    sides = [_Negatives(sign, _check_pairs(name, logits)) for sign, name, logits in given]
+    if not sides:
+        raise ValueError("learner, reference: both None; give the logits of at least one")
+    first, last = (tuple(side.logits.shape) for side in (sides[0], sides[-1]))
+    if first != last:
+        raise ValueError(f"reference: shape {last}; that of learner is {first}")
+    return sides
 
 
 def _draw_in_chunks(

@@ -12,6 +12,7 @@ import torch
 
 from winnow.config.schema import NOTHING, REFERENCE, Arm
 from winnow.evaluation.readings import Readings
+from winnow.ledger.cost import UNMEASURED
 from winnow.pipeline.stage import Stage, main
 from winnow.pool import uids as uid_files
 from winnow.pool.pool import open_pool
@@ -50,6 +51,8 @@ def pretrain(stage: Stage) -> None:
     stage.metrics.update(readings.last())
     if data.pixels.lost:
         stage.metrics["lost"] = sorted(data.pixels.lost)
+    if loop.resumed:  # this run measured its last part only
+        stage.facts |= UNMEASURED
     checkpoint.remove()
 
 

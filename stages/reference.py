@@ -14,6 +14,7 @@ from models.flops import count
 from models.methods import Objective
 from winnow.config.schema import NOTHING, POOL, REFERENCE
 from winnow.evaluation.features import features, knn_top1, open_split
+from winnow.ledger.cost import UNMEASURED
 from winnow.loading.examples import Examples
 from winnow.pipeline.files import write_json
 from winnow.pipeline.stage import Stage, main
@@ -72,6 +73,8 @@ def _model(stage: Stage, fabric: Fabric, method: str, data: Examples, name: str)
         return stage.track(steps, description=f"{Path(name).stem} of {method}")
 
     loop, spent = train_reference(stage.params, fabric, method, data, bar, checkpoint)
+    if loop.resumed:  # this run measured a part only, or nothing of a method that was finished before
+        stage.facts |= UNMEASURED
     checkpoint.save(loop.saved())
     return loop.objective, spent
 

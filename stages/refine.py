@@ -21,6 +21,7 @@ from winnow.config.schema import REFERENCE
 from winnow.embedding.columns import Columns, embedded_before
 from winnow.embedding.embeddings import Embeddings
 from winnow.filters import apply_filters, extras
+from winnow.ledger.cost import UNMEASURED
 from winnow.ledger.requested_by import requested_by
 from winnow.pipeline.files import sha256
 from winnow.pipeline.partial import partial_folder
@@ -131,8 +132,7 @@ def _account(
     stage.flops["curate"] = spent
     stage.facts["requested"] = requested_by()
     if reused or resumed:
-        unknown = {"energy_quality": "unknown", "kwh": None, "gco2e": None}
-        stage.facts |= {"embeddings_reused": reused, **unknown}
+        stage.facts |= {"embeddings_reused": reused, **UNMEASURED}
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
+from winnow.pipeline.stages import Stages
 from winnow.pool import uids as uid_files
 from winnow.versions import version
 
@@ -213,17 +214,16 @@ def test_curation_and_training_never_open_the_record_of_the_corruption(project):
 # --- only what shapes a result runs it again
 
 
-def edited(project, change):
-    """Run `dvc repro` with params.yaml changed; what ran."""
+def changed(project, change):
+    """The stages that DVC would run again with params.yaml changed, those after them included."""
     before = (project / "params.yaml").read_text()
     params = yaml.safe_load(before)
     change(params)
     (project / "params.yaml").write_text(yaml.safe_dump(params))
-    done = dvc(project, "repro")
-    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
+    status = json.loads(dvc(project, "status", "--json").stdout)
+    stages = Stages.read(project)
     (project / "params.yaml").write_text(before)
-    assert dvc(project, "repro").returncode == 0
-    return ran(done)
+    return {later for stage in status for later in stages.downstream(stage)}
 
 
 def test_what_changes_no_byte_runs_nothing(project):
@@ -231,13 +231,25 @@ def test_what_changes_no_byte_runs_nothing(project):
         params["engine"] = {"cluster": None, "cache_gb": 0.5, "checkpoint_seconds": 7.0}
         params["typical_seconds"] = {}
 
-    assert edited(project, change) == []
+    assert changed(project, change) == set()
+
+
+def test_what_shapes_bytes_runs_again(project):
+    again = changed(project, lambda params: params["run"].update(threads=1))
+    assert {"reference", "pretrain@supervised-hard", "detection@supervised-hard", "refine@clean"} <= again
+    assert not again & {"ingest", "curate", "datasheet@pool"}
 
 
 def test_an_arm_that_uses_no_reference_does_not_run_again_with_it(project):
-    ran_again = edited(project, lambda params: params["reference"].update(examples=1408))
-    assert "reference" in ran_again
-    assert not any("supervised-hard" in stage for stage in ran_again)
+    again = changed(project, lambda params: params["reference"].update(examples=1408))
+    assert {"reference", "pretrain@supervised-learnability"} <= again
+    assert not any("supervised-hard" in stage for stage in again)
+
+
+def test_who_made_a_dataset_is_no_input_of_ingest(project):
+    again = changed(project, lambda params: params["dataset"]["about"].update(creator="Somebody"))
+    assert "curate" in again, "it writes the Croissant metadata"
+    assert "ingest" not in again
 
 
 def test_a_plugin_that_nobody_chose_runs_nothing(project):

@@ -109,7 +109,7 @@ def _joined(parts: list[Losses]) -> Losses:
 
 
 def upcast(values: Tensor) -> Tensor:
-    """As float32 where they have fewer digits: autocast gives bfloat16, too coarse for logits of a loss."""
+    """At least float32: autocast gives bfloat16, which is too coarse for the logits of a loss."""
     return values.to(torch.promote_types(values.dtype, torch.float32))
 
 

@@ -73,7 +73,7 @@ def test_detections_have_torchvisions_form(encoder):
 
 
 def fed(net, images):
-    """The maps that a pyramid network is fed with."""
+    """The inputs of a pyramid network."""
     seen = []
     net.backbone.pyramid.register_forward_pre_hook(lambda _, inputs: seen.extend(inputs[0].values()))
     with torch.no_grad():
@@ -92,9 +92,9 @@ def test_cnn_maps_are_those_of_timms_features_only_model_with_the_same_weights()
     oracle.load_state_dict(encoder.state_dict())
     images = torch.rand(2, 3, CANVAS, CANVAS)
     with torch.no_grad():
-        wanted = oracle.eval()(images)
-    for got, want in zip(fed(detector(encoder, 3, CANVAS).eval(), images), wanted, strict=True):
-        torch.testing.assert_close(got, want)
+        maps = oracle.eval()(images)
+    for found, expected in zip(fed(detector(encoder, 3, CANVAS).eval(), images), maps, strict=True):
+        torch.testing.assert_close(found, expected)
 
 
 def test_other_encoder_weights_give_other_maps(encoder):

@@ -144,7 +144,7 @@ def test_what_pairs_say_is_what_the_losses_hold(name):
 
 @pytest.mark.parametrize("name", SIZES)
 def test_a_batch_in_parts_is_the_batch(name):
-    """In eval mode, where BatchNorm does not look at the batch; pairs reach across the parts."""
+    """In eval mode, where BatchNorm does not depend on the batch; pairs reach across the parts."""
     method, whole = build(name).eval(), batch(name)
 
     def part(cut):

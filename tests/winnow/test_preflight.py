@@ -168,7 +168,7 @@ def test_a_filter_in_the_wrong_place_stops_curate_itself(copy_project, tmp_path,
         (
             {"criterion": "hard", "online": {"name": "test_byobnet"}},
             "supervised",
-            "policies.hard.online: test_byobnet, but hard with scorer learner asks no online reference; set "
+            "policies.hard.online: test_byobnet, but hard with scorer learner uses no online reference; set "
             "it to null",
         ),
     ],

@@ -3,7 +3,7 @@
 The flag is `counter` where counters were read (RAPL, and NVML where a GPU is used), `estimated` where a power
 model was used (thermal design power scaled by load; memory always by a constant), `unknown` where nothing was
 measured: kWh is None then, never 0. The whole machine is measured, so two stages that run side by side each
-count both. A run that resumes an interrupted one knows nothing of the energy before.
+count both. A stage that resumed an interrupted run is `unknown`: it measured its last part only.
 """
 
 import logging

@@ -56,7 +56,7 @@ def _check_online(policy: Policy, key: str) -> None:
     uses = "reference" in criterion(policy).NEEDS and policy.scorer != "replay"
     if policy.online and (not uses or needs_pool_model(policy)):
         asks = f"{policy.criterion} with scorer {policy.scorer}"
-        given = f"{key}.online: {policy.online.name}, but {asks} asks no online reference"
+        given = f"{key}.online: {policy.online.name}, but {asks} uses no online reference"
         raise ParamsError(f"{given}; set it to null")
 
 

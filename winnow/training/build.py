@@ -67,7 +67,7 @@ def open_for(
     Raises:
         ValueError: if an example lacks what the method needs.
     """
-    settings = params.methods[method].settings
-    needs = methods.load(method).Method.NEEDS
-    size = params.backbones[backbone].image_size
-    return examples(pool, uids, size, params, needs, int(settings.get("context", 16)))
+    module = methods.load(method)
+    config = plugin_config(module.Config, f"methods.{method}.settings", params.methods[method].settings)
+    size, context = params.backbones[backbone].image_size, getattr(config, "context", 0)
+    return examples(pool, uids, size, params, module.Method.NEEDS, context)

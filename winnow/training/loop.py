@@ -67,6 +67,7 @@ class Loop:
         optimizer, self.schedule = optimisation(objective, recipe, steps)
         self.module, self.optimizer = fabric.setup(objective, optimizer)
         self.state = State()
+        self.resumed = False  # whether an earlier run did some of the steps
 
     def run(
         self,
@@ -85,6 +86,7 @@ class Loop:
         """
         if checkpoint and (saved := checkpoint.load()):
             self._restore(saved)
+            self.resumed = True
         fetched = self._fetch(self.state.step)
         for step in bar(range(self.state.step, self.steps)):
             images = fetched[1].result()
