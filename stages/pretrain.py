@@ -91,7 +91,8 @@ def _key(stage: Stage, arm: Arm, selection: Selection) -> str:
         files.append(workspace.root / arm.dvc.trace)
     if arm.dvc.reference != NOTHING:
         files.append(workspace.root / arm.dvc.reference / LOSSES)
-    code = "stages.pretrain", f"models.methods.{arm.method}", f"models.criteria.{arm.dvc.criterion}"
+    methods = {f"models.methods.{name}" for name in (arm.method, arm.reference_method or arm.method)}
+    code = ("stages.pretrain", f"models.criteria.{arm.dvc.criterion}", *sorted(methods))
     return checkpoint_key(settings, files, *code)
 
 

@@ -26,7 +26,9 @@ def derive(params: Params) -> None:
             continue
         method = arm.reference_method or arm.method
         arm.dvc.criterion = policy.criterion
-        arm.dvc.reference = f"{MODELS}/{method}" if needs_reference(policy) else NOTHING
+        needs = needs_reference(policy)
+        arm.dvc.reference = f"{MODELS}/{method}" if needs else NOTHING
+        arm.dvc.reference_code = f"models/methods/{method}.py" if needs else NOTHING
         arm.dvc.trace = f"results/pretrain/{arm.replay_from}/trace.parquet" if arm.replay_from else NOTHING
 
 

@@ -212,6 +212,7 @@ class ArmPaths:
 
     criterion: str = "uniform"
     reference: str = NOTHING  # the folder of the reference that the arm reads
+    reference_code: str = NOTHING  # the code of that reference's method
     trace: str = NOTHING  # the trace that it replays
 
 

@@ -86,18 +86,24 @@ def test_what_an_arm_reads_is_derived():
     ]
     arms = composed(overrides, CONF)["arms"]
     derived = {name: arms[name]["dvc"] for name in ("again", "beside", "other", "supervised-learnability")}
-    nothing, models = "conf/nothing", "results/reference/models"
     trace = "results/pretrain/supervised-easy/trace.parquet"
     assert derived == {
-        "again": {"criterion": "uniform", "reference": nothing, "trace": trace},
-        "beside": {"criterion": "learnability", "reference": nothing, "trace": nothing},
-        "other": {"criterion": "easy", "reference": f"{models}/simclr", "trace": nothing},
-        "supervised-learnability": {
-            "criterion": "learnability",
-            "reference": f"{models}/supervised",
-            "trace": nothing,
-        },
+        "again": dvc("uniform", trace=trace),
+        "beside": dvc("learnability"),
+        "other": dvc("easy", method="simclr"),
+        "supervised-learnability": dvc("learnability", method="supervised"),
     }
+
+
+def dvc(criterion, method=None, trace="conf/nothing"):
+    """The block of an arm that chooses by the reference of a method, or by none."""
+    paths = {"reference": "conf/nothing", "reference_code": "conf/nothing"}
+    if method:
+        paths = {
+            "reference": f"results/reference/models/{method}",
+            "reference_code": f"models/methods/{method}.py",
+        }
+    return {"criterion": criterion, "trace": trace, **paths}
 
 
 @pytest.mark.parametrize(

@@ -247,6 +247,8 @@ def test_a_changed_default_is_a_changed_params_yaml(good, tmp_path, monkeypatch)
     ("key", "value"),
     [
         ("arms.supervised-easy.dvc.reference", "conf/nothing"),
+        ("arms.supervised-hard.dvc.reference", "results/reference/models/supervised"),
+        ("arms.supervised-hard.dvc.reference_code", "models/methods/supervised.py"),
         ("arms.supervised-easy.dvc.criterion", "hard"),
         ("arms.supervised-easy.dvc.trace", "results/pretrain/supervised-hard/trace.parquet"),
         ("reference.dvc.finished", "elsewhere"),
