@@ -216,6 +216,7 @@ def test_curation_and_training_never_open_the_record_of_the_corruption(project):
 
 def changed(project, change):
     """The stages that DVC would run again with params.yaml changed, those after them included."""
+    assert dvc(project, "repro").returncode == 0
     before = (project / "params.yaml").read_text()
     params = yaml.safe_load(before)
     change(params)
@@ -310,7 +311,10 @@ TOY_DVC = """
     foreach: ${arms}
     do:
       cmd: ${python} -m stages.toy ${key}
-      deps: [stages/toy.py, results/pretrain/${key}/model.safetensors, results/pretrain/${key}/config.json]
+      deps:
+        - stages/toy.py
+        - results/pretrain/${key}/model.safetensors
+        - results/pretrain/${key}/config.json
       params: [tasks.toy]
       metrics:
         - results/tasks/toy/${key}/metrics.json

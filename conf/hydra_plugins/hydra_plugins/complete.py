@@ -1,6 +1,6 @@
-"""Lets `dvc exp run -S` write the same params.yaml as `winnow compose`: DVC loads this file before it composes.
+"""Lets `dvc exp run -S` write the same params.yaml as `winnow compose`: DVC loads this before it composes.
 
-Hydra knows no hook after composing, but it resolves ${complete:}, which conf/config.yaml names: in its place the
+Hydra has no hook after composing, but it resolves ${complete:}, which conf/config.yaml names: there the
 defaults and the derived keys are filled in.
 """
 
@@ -8,14 +8,14 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from winnow.config.compose import HOOK, complete
+from winnow.config.compose import complete
 
 
 def fill(_root_: DictConfig) -> bool:
-    """Complete the configuration in place."""
+    """Complete the configuration in place; `complete` itself leaves out the key that this stands for."""
     raw: Any = OmegaConf.to_container(_root_, resolve=False)
     with open_dict(_root_):
-        for key, value in complete({k: v for k, v in raw.items() if k != HOOK}).items():
+        for key, value in complete(raw).items():
             _root_[key] = value
     return True
 
