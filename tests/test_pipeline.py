@@ -150,7 +150,7 @@ def test_a_killed_pretraining_resumes_and_ends_with_the_same_weights(project):
     params = yaml.safe_load((project / "params.yaml").read_text())
     before = (project / "params.yaml").read_text()
     params["engine"]["checkpoint_seconds"] = 0.0
-    params["pretrain"]["budget"] *= 6
+    params["pretrain"]["budget"] *= 3
     (project / "params.yaml").write_text(yaml.safe_dump(params))
     stage = "pretrain@supervised-learnability"
     whole = dvc(project, "repro", stage)

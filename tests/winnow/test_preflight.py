@@ -1,12 +1,12 @@
 """What is refused before anything is spent: plug-ins' settings, backbones, and what does not fit."""
 
-import copy
 import subprocess
 import sys
 
 import pytest
 import yaml
 
+from tests.params import broken
 from winnow.config.errors import ParamsError
 from winnow.config.load import parse
 from winnow.pipeline.workspace import Workspace
@@ -16,16 +16,6 @@ from winnow.preflight import check_plugins
 @pytest.fixture(scope="module")
 def good():
     return yaml.safe_load(Workspace.find().params.read_text())
-
-
-def broken(good, key, value):
-    raw = copy.deepcopy(good)
-    node = raw
-    *path, last = key.split(".")
-    for part in path:
-        node = node[part]
-    node[last] = value
-    return raw
 
 
 @pytest.mark.parametrize(

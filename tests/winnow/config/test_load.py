@@ -8,6 +8,7 @@ import sys
 import pytest
 import yaml
 
+from tests.params import broken
 from winnow.config.errors import ParamsError
 from winnow.config.load import load, parse
 from winnow.config.schema import Arm, Params, Policy
@@ -17,16 +18,6 @@ from winnow.pipeline.workspace import Workspace
 @pytest.fixture(scope="module")
 def good():
     return yaml.safe_load(Workspace.find().params.read_text())
-
-
-def broken(good, key, value):
-    raw = copy.deepcopy(good)
-    node = raw
-    *path, last = key.split(".")
-    for part in path:
-        node = node[part]
-    node[last] = value
-    return raw
 
 
 @pytest.mark.parametrize(
