@@ -33,7 +33,8 @@ def select(start, tmp_path):
     def choose(policy, method="supervised", budget=1e12, shares=(1.0, 1.0)):
         loop = start(method=method, seed=SEED)
         _reference(start, loop, workspace, method)
-        paths = ArmPaths(policy.criterion, f"results/reference/models/{method}", "trace.parquet")
+        folder = f"results/reference/models/{method}"
+        paths = ArmPaths(policy.criterion, reference=folder, trace="trace.parquet")
         arm = Arm("p", method, "test_resnet", SEED, dvc=paths)
         pretrain = Pretrain(budget, reference_share=shares[0], curation_share=shares[1])
         methods = {method: start.recipe(method)}
