@@ -42,7 +42,7 @@ demo: $(READY) ## the same stages at scale=debug, four arms, in demo/: about thr
 test: $(READY) ## all tests
 	@$(BIN)/python -m pytest -q $(ARGS)
 
-test-fast: $(READY) ## the tests that need neither servers nor whole pipelines: under two minutes
+test-fast: $(READY) ## the quick tests, without servers and whole pipelines: under two minutes
 	@$(BIN)/python -m pytest -q -m "not slow" $(ARGS)
 
 lint: $(READY) ## ruff and mypy

@@ -26,6 +26,7 @@ def deploy(root: Path, **extra: str) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(command, cwd=root, env={**os.environ, **extra}, capture_output=True, text=True)
 
 
+@pytest.mark.slow
 def test_without_a_server_it_says_what_to_do(toy: Path) -> None:
     done = deploy(toy, PREFECT_API_URL="http://127.0.0.1:1/api", PREFECT_HOME=str(toy / ".prefect"))
     assert done.returncode == 1
@@ -34,6 +35,7 @@ def test_without_a_server_it_says_what_to_do(toy: Path) -> None:
     ]
 
 
+@pytest.mark.slow
 def test_deploying_again_changes_nothing_and_wakes_nothing(toy: Path, server: str, client: Any) -> None:
     first = deploy(toy)
     assert first.returncode == 0, first.stderr

@@ -50,6 +50,7 @@ def wait_for(condition: Callable[[], Any], seconds: float = 90.0) -> None:
         time.sleep(0.1)
 
 
+@pytest.mark.slow
 def test_the_graph_is_the_one_of_dvc_yaml(toy: Path) -> None:
     assert {stage: sorted(needs) for stage, needs in graph(toy).items()} == DAG
     assert list(graph(toy)) == dvc(toy, "stage", "list", "--name-only").stdout.split()
@@ -66,6 +67,7 @@ def test_order_and_selection() -> None:
         select(DAG, ["prat"])
 
 
+@pytest.mark.slow
 def test_changed_stages_and_a_broken_dvc_yaml(toy: Path) -> None:
     assert changed(toy) == set(DAG)
     (toy / "dvc.yaml").write_text("stages:\n  source: [")
@@ -74,6 +76,7 @@ def test_changed_stages_and_a_broken_dvc_yaml(toy: Path) -> None:
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.slow
 def test_ran_then_skipped_then_cached(toy: Path, run: Any) -> None:
     (toy / "results" / "compare").mkdir(parents=True)
     (toy / "results" / "compare" / "table.md").write_text("| arm |\n|---|\n| uniform |\n")
@@ -101,6 +104,7 @@ def test_ran_then_skipped_then_cached(toy: Path, run: Any) -> None:
     assert all(line.startswith("publish ") for line in executions)
 
 
+@pytest.mark.slow
 def test_force_and_target(toy: Path, run: Any) -> None:
     assert run(targets=["part@a"]).states == {"source": "Ran", "part@a": "Ran"}
     assert run(targets=["part@a"], force=True).states == {"source": "Ran", "part@a": "Ran"}
@@ -109,6 +113,7 @@ def test_force_and_target(toy: Path, run: Any) -> None:
     assert refused.state.message == "max_parallel=0: at least one stage must run at a time"
 
 
+@pytest.mark.slow
 def test_a_failure_stops_its_descendants_and_no_other_stage(toy: Path, run: Any) -> None:
     (toy / "side.sh").write_text("echo try >> tries.txt\necho no space left >&2\nexit 7\n")
     failed = run()
@@ -119,6 +124,7 @@ def test_a_failure_stops_its_descendants_and_no_other_stage(toy: Path, run: Any)
     assert (toy / "tries.txt").read_text().split() == ["try", "try"]
 
 
+@pytest.mark.slow
 def test_a_mistake_in_params_is_not_tried_again(toy: Path, run: Any) -> None:
     (toy / "side.sh").write_text(
         "echo try >> tries.txt\necho 'params.yaml: value: many is no number' >&2\nexit 2\n"
@@ -129,6 +135,7 @@ def test_a_mistake_in_params_is_not_tried_again(toy: Path, run: Any) -> None:
     assert (toy / "tries.txt").read_text().split() == ["try"]
 
 
+@pytest.mark.slow
 def test_a_flaky_stage_gets_a_second_try(toy: Path, run: Any) -> None:
     (toy / "side.sh").write_text(
         "echo try >> tries.txt\n[ $(wc -l < tries.txt) -gt 1 ] || exit 1\necho ok > side.txt\n"
@@ -137,6 +144,7 @@ def test_a_flaky_stage_gets_a_second_try(toy: Path, run: Any) -> None:
     assert (toy / "tries.txt").read_text().split() == ["try", "try"]
 
 
+@pytest.mark.slow
 def test_the_command_line_ends_with_one_clear_line(toy: Path, server: str) -> None:
     (toy / "side.sh").write_text("echo out of luck >&2\nexit 2\n")
     failing = command(toy, {**os.environ, "PREFECT_API_URL": server}, "--target", "side")
@@ -157,6 +165,7 @@ def test_the_command_line_ends_with_one_clear_line(toy: Path, server: str) -> No
     assert "does not answer: start it (`make ui`)" in output
 
 
+@pytest.mark.slow
 def test_sigterm_leaves_no_process_and_no_lock(toy: Path, server: str) -> None:
     script = (toy / "side.sh").read_text()
     (toy / "side.sh").write_text("echo $$ > pid.txt\nsleep 300\n")
@@ -178,6 +187,7 @@ def test_sigterm_leaves_no_process_and_no_lock(toy: Path, server: str) -> None:
     assert again.returncode == 0, again.stderr
 
 
+@pytest.mark.slow
 def test_children_that_ignore_sigterm_are_killed(tmp_path: Path) -> None:
     children = Children(tmp_path, os.environ)
     stubborn = children.start(["sh", "-c", "trap '' TERM; touch ready; while :; do sleep 0.2; done"])

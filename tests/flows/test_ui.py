@@ -32,6 +32,7 @@ def with_ports(surroundings: dict[str, str], ports: list[int]) -> dict[str, str]
     return {**surroundings, "PREFECT_SERVER_API_PORT": str(ports[0]), "MLFLOW_PORT": str(ports[1])}
 
 
+@pytest.mark.slow
 def test_both_answer_on_loopback_and_sigterm_leaves_nothing(
     toy: Path, surroundings: dict[str, str], free_ports: list[int]
 ) -> None:

@@ -115,6 +115,7 @@ GMACS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", GMACS)
 def test_published_networks(name):
     options, expected = GMACS[name]
@@ -136,6 +137,7 @@ def test_what_torchvision_publishes(name):
         assert measure(lambda: net(torch.zeros(2, 3, 224, 224))) / 4e9 == pytest.approx(gmac, abs=0.0006)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["mobilenetv2_100", "resnet18", "vit_small_patch16_224"])
 def test_training_costs_three_forwards_less_the_first_layers_input_gradient(name):
     # First layer: 112x112 outputs, 3 inputs, 32 filters of 3x3 or 64 of 7x7; patches of 16x16 to 384.
@@ -145,6 +147,7 @@ def test_training_costs_three_forwards_less_the_first_layers_input_gradient(name
     assert flops.train == 3 * flops.forward - 2 * first
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("patch", [16, 32])
 def test_vit_formula(patch):
     # N = (H/p)² + 1 tokens, d = 192, 12 layers: patches (H/p)²·3p²·d, each layer N·12d² (qkv, projection,

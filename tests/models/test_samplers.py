@@ -29,6 +29,7 @@ def test_softmax_draws_are_unique_and_repeatable(values, seed, data):
     assert len(set(draw[0].tolist())) == k
 
 
+@pytest.mark.slow
 def test_softmax_frequencies_are_those_of_sequential_draws_without_replacement():
     scores, k, trials = torch.tensor([0.0, 1.0, 2.0, -1.0]), 2, 20_000
     weight = scores.exp().tolist()

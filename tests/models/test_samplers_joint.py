@@ -103,6 +103,7 @@ def test_the_drawing_order_is_kept_inside(form, monkeypatch):
         assert orders[-1].tolist() == expected
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("k", "chunks"), [(2, 2), (3, 3), (4, 2)])
 def test_joint_frequencies_are_those_of_sequential_draws(k, chunks):
     scores, trials = pair_scores(5, seed=7, scale=0.25), 4_000
@@ -127,6 +128,7 @@ def test_joint_frequencies_are_those_of_sequential_draws(k, chunks):
         assert abs(counts[key] - trials * p) < 4 * math.sqrt(trials * p * (1 - p)) + 1
 
 
+@pytest.mark.slow
 def test_joint_without_off_diagonals_has_the_frequencies_of_softmax():
     # Without off-diagonals every conditional score is the diagonal, so the chunks make no difference.
     diagonal, trials = torch.tensor([0.0, 1.0, 2.0, -1.0]), 4_000

@@ -82,6 +82,7 @@ def test_a_plugins_own_keys_are_checked_too(good, key, value, says):
         check_plugins(parse(broken(good, key, value)))
 
 
+@pytest.mark.slow
 def test_a_filter_in_the_wrong_place_stops_curate_itself(copy_project, tmp_path, good):
     """A change of curate.filters alone runs no earlier stage that would have said so."""
     project = copy_project(tmp_path / "p")
@@ -96,6 +97,7 @@ def test_a_filter_in_the_wrong_place_stops_curate_itself(copy_project, tmp_path,
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("policy", "method", "says"),
     [

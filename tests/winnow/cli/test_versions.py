@@ -3,6 +3,8 @@
 import subprocess
 import sys
 
+import pytest
+
 from winnow.export import WRITERS
 from winnow.versions.version import load
 
@@ -56,6 +58,7 @@ def test_export_refuses_an_unknown_format(winnow):
     assert "'zip' is not one of 'curator', 'datacomp', 'folder'" in result.output
 
 
+@pytest.mark.slow
 def test_a_reader_that_has_seen_enough_is_no_error(workspace):
     """Was printed as `[Errno 32] Broken pipe`."""
     show = f"{sys.executable} -m winnow.cli.main show part --dropped-by dark"

@@ -21,6 +21,7 @@ def test_quotas_are_the_evenest_by_brute_force(sizes, target):
     assert (found**2).sum() == min(sum(n * n for n in way) for way in ways)
 
 
+@pytest.mark.slow
 @given(st.lists(st.integers(1, 10**6), min_size=1, max_size=50), st.data())
 def test_quotas_are_exact_and_differ_by_one_unless_exhausted(sizes, data):
     target, priority = data.draw(st.integers(0, sum(sizes))), data.draw(st.permutations(range(len(sizes))))

@@ -61,6 +61,7 @@ def components(vectors, seeds, threshold):
 steps = st.lists(st.integers(0, 35).map(lambda step: 10 * step), max_size=20)
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(steps, st.sampled_from([5, 15, 25]), st.data())
 def test_without_a_limit_whole_components_are_reached(angles, reach, data):
@@ -71,6 +72,7 @@ def test_without_a_limit_whole_components_are_reached(angles, reach, data):
         assert spread(vectors, seeds, threshold, limit).tolist() == components(vectors, seeds, threshold)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("small_blocks")
 @pytest.mark.parametrize("limit", [None, 900])
 def test_blocks_change_nothing_of_what_is_reached(limit):

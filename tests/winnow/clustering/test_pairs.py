@@ -29,6 +29,7 @@ def brute_force(similar, way):
 angles = st.lists(st.integers(0, 35).map(lambda step: 10 * step), min_size=1, max_size=24)
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(angles, st.sampled_from([5, 15, 25, 35]), st.sampled_from(pairs.WAYS))
 def test_a_small_pool_is_as_by_brute_force(angles, reach, way):
@@ -132,6 +133,7 @@ def run(matrix, folder, parts, out, threads=1):
     return subprocess.run([sys.executable, "-c", RUN, matrix, folder, str(parts), out], env=env).returncode
 
 
+@pytest.mark.slow
 def test_a_killed_run_resumes_and_threads_change_nothing(tmp_path):
     vectors, _ = planted(70_000, width=16)
     matrix = str(tmp_path / "x.npy")

@@ -26,12 +26,14 @@ def test_committed_params_are_what_conf_composes_to():
     assert composed([], CONF) == committed, "params.yaml has drifted from conf/; run: winnow compose"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", files("policy"))
 def test_every_committed_policy_composes(name):
     params = parse(composed([f"+policy@policies.tried={name}"], CONF))
     assert params.policies["tried"].criterion in plugins("models.criteria")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "override",
     [f"{group}={name}" for group in ("experiment", "scale", "dataset") for name in files(group)],
@@ -51,6 +53,7 @@ def missing(override):
     return [f"dataset.{key}" for key, value in {**found, **options}.items() if value == "???"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("group", ["method", "backbone"])
 def test_every_committed_method_and_backbone_composes(group):
     chosen = composed([], CONF)[f"{group}s"]
@@ -126,6 +129,7 @@ def test_a_wrong_override_is_one_line(override, says):
     assert "file://" not in str(caught.value)
 
 
+@pytest.mark.slow
 def test_dvc_composes_the_same(tmp_path):
     """`dvc exp run -S` composes by itself; conf/hydra_plugins makes it fill in what `winnow compose` does."""
     code = (
@@ -141,6 +145,7 @@ def test_dvc_composes_the_same(tmp_path):
     assert load(out) == parse(found)
 
 
+@pytest.mark.slow
 def test_writing_replaces_the_file_in_one_step(tmp_path):
     path = tmp_path / "params.yaml"
     path.write_text("old")

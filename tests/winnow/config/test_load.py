@@ -20,6 +20,7 @@ def good():
     return yaml.safe_load(Workspace.find().params.read_text())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("key", "value", "says"),
     [
@@ -204,6 +205,7 @@ def keys(value, prefix=""):
             yield from keys(item, path)
 
 
+@pytest.mark.slow
 def test_a_default_that_the_file_leaves_to_the_code_is_refused(good, tmp_path):
     """DVC sees no default of the code change (`Policy.chunks`, `View.grey`, ...), so each must stand in the
     file.
@@ -260,6 +262,7 @@ STAGES = sorted(
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stage", STAGES)
 def test_every_stage_exits_with_two(stage, copy_project, tmp_path, good):
     project = copy_project(tmp_path / "p")
@@ -271,6 +274,7 @@ def test_every_stage_exits_with_two(stage, copy_project, tmp_path, good):
     assert "params.yaml: pretrain.budgt" in done.stderr
 
 
+@pytest.mark.slow
 def test_a_key_that_a_stage_does_not_have_is_one_line(copy_project, tmp_path):
     project = copy_project(tmp_path / "p")
     for arguments in (

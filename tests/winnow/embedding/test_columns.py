@@ -2,6 +2,7 @@
 
 import numpy as np
 import pyarrow as pa
+import pytest
 
 from tests.vectors import numbered
 from winnow.embedding.columns import Columns, embedded_before
@@ -30,6 +31,7 @@ def test_what_ancestors_had_embedded_is_by_model(workspace):
     assert embedded_before(load(workspace.version("pool")), workspace) == {}
 
 
+@pytest.mark.slow
 def test_a_model_and_its_embeddings_are_paid_for_once(open_embeddings, digits_pool, version):
     rows = np.arange(9)
     table = digits_pool.table.take(rows).append_column("row", pa.array(rows))

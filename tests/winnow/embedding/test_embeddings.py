@@ -14,6 +14,7 @@ from winnow.filters import vectors
 from winnow.selection.reference_record import Judged, Record, write_record
 
 
+@pytest.mark.slow
 def test_embeddings_do_not_depend_on_the_batch_or_its_order(
     open_embeddings, workspace, version, digits_pool, digits_params
 ):
@@ -29,6 +30,7 @@ def test_embeddings_do_not_depend_on_the_batch_or_its_order(
     assert first[7] @ alone[0] == pytest.approx(1, abs=1e-4)
 
 
+@pytest.mark.slow
 def test_finished_embeddings_are_read_and_their_flops_counted(open_embeddings, digits_pool):
     rows = np.arange(20)
     table, first = digits_pool.table.take(rows), open_embeddings()
@@ -47,6 +49,7 @@ def test_what_is_paid_for_costs_nothing(open_embeddings, digits_pool):
     assert made.flops == 0
 
 
+@pytest.mark.slow
 def test_captions_are_embedded_once_each_and_zeros_where_there_is_none(workspace, digits_pool, digits_params):
     record = Record(
         "clip", {}, dataclasses.asdict(digits_params.backbones["test_resnet"]), 10, {"train": 1, "score": 1}

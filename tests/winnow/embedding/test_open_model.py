@@ -22,6 +22,7 @@ def write_reference(folder, method, settings, image_size):
     return objective
 
 
+@pytest.mark.slow
 def test_a_two_tower_reference_embeds_captions_in_the_space_of_its_images(tmp_path):
     objective = write_reference(tmp_path / "clip", "clip", {}, 32)
     embedder = open_embedder(tmp_path, Version(model="clip"))
@@ -47,6 +48,7 @@ def test_a_reference_is_opened_by_its_record_and_not_by_todays_params(tmp_path):
         torch.testing.assert_close(embedder.images(pixels), objective.encoder((pixels / 255 - 0.5) / 0.5))
 
 
+@pytest.mark.slow
 def test_an_arms_encoder_costs_what_the_arm_spent(version, workspace):
     assert open_embedder(workspace.root, version).train_flops == 0
     write_json(workspace.arm("arm") / "metrics.json", {"flops": {"total": 99}})
@@ -68,6 +70,7 @@ def test_weights_of_a_timm_model(tmp_path):
         torch.testing.assert_close(embedder.images(pixels), model.forward_head(features, pre_logits=True))
 
 
+@pytest.mark.slow
 def test_weights_of_an_open_clip_model(tmp_path):
     clip = open_clip.create_model("RN50", force_image_size=64).eval()
     torch.save(clip.state_dict(), tmp_path / "clip.pt")

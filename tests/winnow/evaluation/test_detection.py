@@ -43,6 +43,7 @@ def run(sets, **changes):
     return encoder, finetune(encoder, *sets, settings, 0, launch(Run(accelerator="cpu", threads=1)))
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_outcome_and_the_encoder_is_finetuned(sets):
     torch.manual_seed(7)
     start = {name: value.clone() for name, value in encoders.create("test_resnet", 28).state_dict().items()}
@@ -54,6 +55,7 @@ def test_the_same_seed_gives_the_same_outcome_and_the_encoder_is_finetuned(sets)
     assert not torch.equal(encoder.state_dict()[first], start[first])
 
 
+@pytest.mark.slow
 def test_flops_grow_with_the_steps_by_one_training_step(sets):
     # The first step is counted and multiplied, so differences are whole steps, but for inference, which has
     # other proposals with other weights. A step costs at least the encoder's forward and backward.

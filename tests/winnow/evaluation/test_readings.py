@@ -42,6 +42,7 @@ def read(start, tmp_path):
     return begin
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("method", "columns"),
     [
@@ -65,6 +66,7 @@ def test_every_reading_has_the_columns_of_its_method(read, tmp_path, method, col
     assert [row["loss"] for row in rows] == pytest.approx(expected, rel=1e-5)
 
 
+@pytest.mark.slow
 def test_the_last_reading_is_of_the_weights_that_are_saved(read):
     loop, readings = read("dino")
     state = loop.run(readings.watch)
@@ -74,6 +76,7 @@ def test_the_last_reading_is_of_the_weights_that_are_saved(read):
     assert state.watched["curve"][-1]["val_top1"] == round(top1, 6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["supervised", "siglip"])
 def test_readings_do_not_change_the_run(read, method):
     (watched, readings), (alone, _) = read(method), read(method)
@@ -83,6 +86,7 @@ def test_readings_do_not_change_the_run(read, method):
     assert weights(watched.objective) == weights(alone.objective)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("method", "tested"), [("simclr", 0), ("siglip", SIZES["test"])])
 def test_each_reading_costs_a_forward_of_bank_and_val(read, method, tested):
     """The bank once, val twice; and, with captions, the test split once at the end."""
@@ -97,6 +101,7 @@ def test_there_are_no_more_readings_than_steps(read):
     assert [row["step"] for row in loop.run(readings.watch).watched["curve"]] == [1, 2]
 
 
+@pytest.mark.slow
 def test_captions_are_read_once_more_from_the_test_split(read):
     loop, readings = read("siglip")
     loop.run(readings.watch)

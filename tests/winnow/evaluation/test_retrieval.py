@@ -29,6 +29,7 @@ def share_found(similarity, tokens, k):
     return round(sum(hits) / len(hits), 6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["siglip", "clip"])
 def test_readings_are_those_of_every_pair_and_change_nothing(start, method):
     loop = start(method=method, steps=12)

@@ -30,6 +30,7 @@ def test_rare_clusters_come_out_whole_and_frequent_ones_even():
     assert set(answer["reason"].to_pylist()) == {None, "balanced"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("pick", balanced.PICKS)
 def test_the_same_seed_draws_the_same_rows_and_resuming_changes_nothing(tmp_path, pick):
     vectors, _ = imbalanced([600, 200, 50])
@@ -44,6 +45,7 @@ def test_the_same_seed_draws_the_same_rows_and_resuming_changes_nothing(tmp_path
     assert balanced.draw(vectors, config, PartCache(tmp_path)).tolist() == plain
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("count", [1, 2, 99, 250, 3000])
 def test_the_default_levels_suit_any_pool(count):
     answer = balanced.apply(embedded(random_units(count, 0, width=6)), Config())

@@ -57,6 +57,7 @@ def test_a_script_without_spaces_is_not_one_word():
     assert reasons([chinese, japanese, thai, "黑猫"]) == [None, None, None, "short_caption"]
 
 
+@pytest.mark.slow
 @given(st.lists(st.none() | st.text(max_size=12), max_size=8))
 def test_ascii_text_is_judged_as_by_datacomp_and_any_text_by_itself(captions):
     found = reasons(captions)

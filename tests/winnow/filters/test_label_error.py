@@ -131,6 +131,7 @@ def test_copies_of_an_image_do_not_vouch_for_its_label():
     assert (kept_apart[:120] == kept_apart[120:]).mean() > 0.95
 
 
+@pytest.mark.slow
 @settings(max_examples=5, deadline=None)
 @given(st.randoms(use_true_random=False), st.integers(0, 5))
 def test_the_order_of_the_rows_does_not_show(random, seed):

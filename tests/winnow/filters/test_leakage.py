@@ -1,6 +1,7 @@
 """leakage: whole components of what leaks, against connected components by scipy."""
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.sparse.csgraph import connected_components
@@ -27,6 +28,7 @@ def test_a_chain_goes_whole_and_what_is_not_connected_stays():
 steps = st.lists(st.integers(0, 35).map(lambda step: 10 * step), max_size=20)
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(steps, steps, st.sampled_from([5, 15, 25]), st.sampled_from([5, 15, 25]))
 def test_it_is_connected_components(pool, held_out, near, joined):

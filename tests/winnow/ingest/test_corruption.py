@@ -42,6 +42,7 @@ def pixels(data):
     return np.asarray(Image.open(io.BytesIO(data)))
 
 
+@pytest.mark.slow
 def test_shares_are_those_of_the_params():
     n = 20_000
     counts = Counter(kind for made in corrupted(map(str, range(n))).values() for _, kind in made)
@@ -66,6 +67,7 @@ def test_neither_order_nor_the_other_examples_matter(keys, shuffle, seed):
         assert corrupted([key], seed=seed)[key] == one[key]
 
 
+@pytest.mark.slow
 @settings(max_examples=50, deadline=None)
 @given(st.builds(Corruption, **{k: st.floats(0, 1) for k in KINDS}), st.integers(0, 99))
 def test_one_corruption_at_most_and_copies_follow_a_clean_original(corruption, key):

@@ -91,6 +91,7 @@ def test_a_messy_tar_is_counted_too(tmp_path):
     assert set(pool.table["caption"].to_pylist()) == {"words"}
 
 
+@pytest.mark.slow
 def test_same_seed_same_bytes_and_another_seed_others(tmp_path):
     dataset = Dataset("digits", trusted=0.4, corruption=KINDS, limit=300)
     for name, seed in (("a", 0), ("b", 0), ("c", 1)):
@@ -99,6 +100,7 @@ def test_same_seed_same_bytes_and_another_seed_others(tmp_path):
     assert digests(tmp_path / "a")["index.parquet"] != digests(tmp_path / "c")["index.parquet"]
 
 
+@pytest.mark.slow
 def test_helper_processes_change_nothing(tmp_path, monkeypatch):
     dataset = Dataset("digits", trusted=0.4, corruption=KINDS)
     alone, _ = ingest(tmp_path / "alone", dataset)
@@ -108,6 +110,7 @@ def test_helper_processes_change_nothing(tmp_path, monkeypatch):
     assert digests(tmp_path / "alone") == digests(tmp_path / "helped")
 
 
+@pytest.mark.slow
 def test_a_dask_cluster_changes_nothing(tmp_path):
     pytest.importorskip("distributed")
     dataset = Dataset("digits", trusted=0.4, corruption=KINDS, limit=300)
@@ -244,6 +247,7 @@ def work(chunk, rules):
 """
 
 
+@pytest.mark.slow
 def test_an_image_that_kills_its_worker_is_dropped_and_counted(tmp_path, monkeypatch):
     """A decoder that crashes its process: the module CRASHING replaces `images.measure` in each worker."""
     (tmp_path / "crashing.py").write_text(CRASHING)

@@ -59,6 +59,7 @@ def small_shards(monkeypatch):
     monkeypatch.setattr(module, "ALONE_CHUNKS", 10**6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(4))
 def test_killed_again_and_again_it_ends_as_if_uninterrupted(tmp_path, small_shards, seed):
     kinds = Corruption(wrong_label=0.3, exact_duplicate=0.3, near_duplicate=0.3)
@@ -90,6 +91,7 @@ def test_complete_shards_are_not_made_again(tmp_path, small_shards, monkeypatch)
     assert len(decoded) == 200 - state.progress["tasks"]
 
 
+@pytest.mark.slow
 def test_a_changed_source_is_ingested_from_the_start(tmp_path, small_shards):
     dataset = captioned(tmp_path / "a.tar", 200)
     kill_at(150, dataset, tmp_path / "broken")

@@ -8,6 +8,7 @@ from winnow.config.schema import Carbon
 from winnow.ledger.energy import EnergyMeter
 
 
+@pytest.mark.slow
 def test_a_measured_stage_has_energy_its_source_and_its_quality():
     meter = EnergyMeter(Carbon(country="DEU", pue=1.5))
     time.sleep(3)
@@ -22,6 +23,7 @@ def test_a_measured_stage_has_energy_its_source_and_its_quality():
     assert energy.seconds >= 3
 
 
+@pytest.mark.slow
 def test_the_users_own_intensity_and_the_world_average_are_named_as_such():
     forced = EnergyMeter(Carbon(country="DEU", intensity=100.0))
     world = EnergyMeter(Carbon())

@@ -75,6 +75,7 @@ def test_an_example_without_what_the_method_needs_is_refused(what, tmp_path, pic
         examples(pool, uids, 16, Params(), frozenset({what}), context=6)
 
 
+@pytest.mark.slow
 def test_a_resumed_run_over_a_damaged_pool_ends_with_the_same_bytes(start, stored, damage, tmp_path):
     """Two pictures are lost, one of a step before the kill and one after it."""
     uids = sorted(stored.index.uid(row) for row in range(60))

@@ -80,6 +80,7 @@ def test_a_lost_picture_is_always_replaced_by_the_same_one(stored, damage, cache
         assert again.lost == first.lost
 
 
+@pytest.mark.slow
 def test_lines_of_threads_do_not_run_together(stored, damage, monkeypatch):
     """print writes a line and its end one after the other: another thread may come between."""
 

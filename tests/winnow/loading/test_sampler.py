@@ -60,6 +60,7 @@ def test_the_computed_order_is_a_permutation(examples, seed, epoch):
     assert sampler.computed(some, examples, seed, epoch).tolist() == everything[some].tolist()
 
 
+@pytest.mark.slow
 def test_the_computed_order_is_even():
     """Chi-squared of 64 examples' places, and of neighbours, in 20,000 epochs, against even draws.
 

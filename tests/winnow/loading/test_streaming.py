@@ -28,6 +28,7 @@ def keys(stream, place=None):
     return [(place, sample["__key__"]) for place, sample in stream.samples(place)]
 
 
+@pytest.mark.slow
 @given(st.integers(0, 5), st.integers(0, 3), st.integers(1, 30), st.integers(1, len(SIZES)))
 @settings(max_examples=25, deadline=None)
 def test_an_epoch_holds_each_sample_once_and_resumes_anywhere(shards, seed, epoch, block, readers):
@@ -62,6 +63,7 @@ def test_members_come_as_webdataset_names_them(shards):
     assert (sample["__key__"], sample["png"], sample["cls"]) == ("0-0", b"0-0", b"1")
 
 
+@pytest.mark.slow
 def test_shards_over_http_are_the_same(shards, tmp_path):
     class Quiet(SimpleHTTPRequestHandler):
         def log_message(self, *_):

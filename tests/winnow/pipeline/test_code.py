@@ -16,6 +16,7 @@ ROOT = Workspace.find().root
 MODULES = ("models.methods.dino", "winnow.filters.semantic_duplicate", "winnow.training.loop")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("module", MODULES)
 def test_a_closure_is_what_python_imports(module):
     """Against the interpreter itself: every module of ours that an import loads is in the closure, or beside
@@ -83,6 +84,7 @@ def test_a_module_that_is_not_there_is_an_error(tree):
         closure("models.d")
 
 
+@pytest.mark.slow
 def test_every_library_is_found_by_its_distribution():
     """An imported name stands for an installed package, so that its version is in the digest."""
     known = packages_distributions()

@@ -92,6 +92,7 @@ def test_an_exception_is_the_callers_and_no_helper_stays(toy):
     assert left == []
 
 
+@pytest.mark.slow
 def test_a_killed_helpers_chunks_are_done_again(toy, tmp_path):
     work = toy.Logged(tmp_path / "log", deadly=(3, 17))
     assert list(ordered(work, range(30))) == [x * x for x in range(30)]
@@ -99,6 +100,7 @@ def test_a_killed_helpers_chunks_are_done_again(toy, tmp_path):
     assert begun.count("3") == begun.count("17") == 2
 
 
+@pytest.mark.slow
 def test_a_helper_killed_from_outside(toy, tmp_path):
     results = ordered(toy.Logged(tmp_path / "log"), range(60))
     found = [next(results) for _ in range(10)]
@@ -108,6 +110,7 @@ def test_a_helper_killed_from_outside(toy, tmp_path):
     assert len({line.split(":")[1] for line in (tmp_path / "log").read_text().split()}) > 1
 
 
+@pytest.mark.slow
 def test_a_chunk_that_kills_twice_is_named_or_given_up(toy, tmp_path):
     work = toy.Logged(tmp_path / "log", deadly=(7,), always=True)
     with pytest.raises(WorkerKilled, match="died twice on the same chunk, 7;") as caught:
@@ -127,6 +130,7 @@ def test_a_dask_cluster_gives_what_map_gives(toy, scheduler):
         list(ordered(toy.fail, range(40), scheduler))
 
 
+@pytest.mark.slow
 def test_a_killed_dask_workers_chunks_are_done_again(toy, tmp_path, scheduler):
     results = ordered(toy.Logged(tmp_path / "log"), range(60), scheduler)
     found = [next(results) for _ in range(10)]
@@ -188,6 +192,7 @@ def test_a_lost_scheduler_is_one_line(toy, tmp_path):
         run.wait()
 
 
+@pytest.mark.slow
 def test_no_scheduler_and_no_dask_are_one_line(toy, monkeypatch):
     pytest.importorskip("distributed")
     monkeypatch.setattr("winnow.pipeline.dask_executor.CONNECT_SECONDS", 0.5)

@@ -19,6 +19,7 @@ def stages():
     return Stages.read(ROOT)
 
 
+@pytest.mark.slow
 def test_our_reading_of_the_dag_is_dvcs(stages):
     command = [sys.executable, "-m", "dvc", "dag", "--dot"]
     out = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
@@ -64,6 +65,7 @@ def test_versions_that_are_read_and_made_and_tasks(stages):
     assert stages.tasks == ["linear_probe", "semi_supervised", "detection"]
 
 
+@pytest.mark.slow
 def test_a_version_is_made_by_refine_from_its_parent(tmp_path):
     """The table follows params.yaml: a version of the user's own is a stage, and an arm on it needs that
     stage.

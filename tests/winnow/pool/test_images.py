@@ -155,6 +155,7 @@ def test_extreme_shapes_are_measured(size):
     assert measured.statistics.std == measured.statistics.sharpness == 0
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::UserWarning")
 @settings(max_examples=200, deadline=None)
 @given(st.data())

@@ -28,6 +28,7 @@ def write_index(folder, high, low):
     return columns["uid"]
 
 
+@pytest.mark.slow
 @given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3), st.integers(0, 2)), max_size=40))
 def test_rows_are_found_where_halves_of_uids_agree(drawn):
     """Oracle: the least of all rows with the uid, by rank, then row."""
@@ -45,6 +46,7 @@ def test_rows_are_found_where_halves_of_uids_agree(drawn):
     assert found.tolist() == [min(rows[pair])[1] if rows[pair] else -1 for pair in every]
 
 
+@pytest.mark.slow
 def test_a_million_rows_are_open_in_less_than_64_bytes_each(tmp_path):
     """Index, rows and labels of a version of all of them, and at most twice that while they are made."""
     draw, count = np.random.default_rng(0), 1_000_000

@@ -134,6 +134,7 @@ def use(folder):
         pool.verify(row)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("part", ["index", "shard"])
 def test_any_damaged_pool_opens_and_reads_or_says_why_not(ingested, part):
     folder, paths = ingested

@@ -59,6 +59,7 @@ def _reference(start, loop, workspace, method):
     write_record(workspace.reference(method), record, loop.objective, loop.data.uids, losses, other)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("policy", "shares", "expected"),
     [
@@ -76,6 +77,7 @@ def test_what_is_charged_before_the_first_step(select, policy, shares, expected)
     assert charge.total == sum(expected)
 
 
+@pytest.mark.slow
 def test_the_budget_buys_steps_after_what_is_charged(select):
     policy = Policy("hard", filter_ratio=0.5)
     step = select(policy)[0].step
@@ -87,6 +89,7 @@ def test_the_budget_buys_steps_after_what_is_charged(select):
         select(policy, budget=1000 + step.total - 1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("batches", "steps", "stopped_by"), [(2, 2, "examples"), (9, 5, "budget")])
 def test_a_replay_ends_with_its_trace_or_its_budget(select, start, tmp_path, batches, steps, stopped_by):
     policy, size = Policy("uniform", scorer="replay"), BATCH
@@ -104,6 +107,7 @@ def test_a_replay_ends_with_its_trace_or_its_budget(select, start, tmp_path, bat
     assert chosen.step == step
 
 
+@pytest.mark.slow
 def test_neither_proxy_nor_online_reference_starts_as_a_copy_of_the_learner(select, start):
     chosen, loop = select(replace(PROXY, online=SMALL))
     proxy, online = chosen.selector.scorer.objective, chosen.selector.reference.model.objective
@@ -117,6 +121,7 @@ def test_neither_proxy_nor_online_reference_starts_as_a_copy_of_the_learner(sele
     assert list(chosen.selector.reference.trusted.uids) == list(start.examples("supervised", 60).uids)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("policy", "method", "pairs"),
     [

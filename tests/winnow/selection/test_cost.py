@@ -29,6 +29,7 @@ def similarities(rows, columns, width):
     return 2 * rows * columns * width
 
 
+@pytest.mark.slow
 def test_supervised(start):
     loop = start()
     one, head = count(loop.objective.encoder, (3, 28, 28)), 2 * WIDTH * loop.data.classes
@@ -39,6 +40,7 @@ def test_supervised(start):
     assert cost(loop, easy) == uniform  # the losses of a finished reference are looked up
 
 
+@pytest.mark.slow
 def test_simclr_has_two_views_and_a_matrix_of_similarities(start):
     loop = start(method="simclr")
     one, head = count(loop.objective.encoder, (3, 28, 28)), 2 * (WIDTH * 256 + 256 * 64)
@@ -49,6 +51,7 @@ def test_simclr_has_two_views_and_a_matrix_of_similarities(start):
     assert spent.train == trained * (one.train + 3 * head) + 3 * similarities(trained, trained, 64)
 
 
+@pytest.mark.slow
 def test_dino_has_a_teacher_and_views_of_two_sizes(start):
     """Teacher and student see the global views; local ones are trained on, and not scored."""
     loop = start(method="dino")
@@ -65,6 +68,7 @@ def test_dino_has_a_teacher_and_views_of_two_sizes(start):
     assert spent.train == BATCH * (teacher + student)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["siglip", "clip"])
 def test_two_towers_have_a_text_and_a_matrix_of_pairs(start, method):
     """A text of N tokens of width d: each layer N 12 d^2 + 2 N^2 d MACs; its last token is projected."""
@@ -81,6 +85,7 @@ def test_two_towers_have_a_text_and_a_matrix_of_pairs(start, method):
     assert spent.train == BATCH * (one.train + 3 * (head + text)) + 3 * pairs
 
 
+@pytest.mark.slow
 def test_low_resolution_costs_the_forward_at_that_size(start):
     loop, head = start(), 2 * WIDTH * 10
     full, small = (count(loop.objective.encoder, (3, size, size)) for size in (28, 16))
@@ -91,6 +96,7 @@ def test_low_resolution_costs_the_forward_at_that_size(start):
     assert cost(loop, both) == StepFlops(scored, BATCH // 2 * (full.train + small.train + 6 * head))
 
 
+@pytest.mark.slow
 def test_coarse_patches_cost_the_forward_with_them(start):
     """Beside it the kernel is resampled, once in each forward: (3 x 64, 16) times (16, 64)."""
     policy = replace(LEARNABILITY, patch_size=8, multi_resolution=True)
@@ -106,6 +112,7 @@ def test_coarse_patches_cost_the_forward_with_them(start):
     assert coarse.forward < 0.3 * fine.forward
 
 
+@pytest.mark.slow
 def test_a_proxys_scoring_and_training_are_both_charged_to_scoring(start):
     loop = start(PROXY)
     proxy = loop.selector.scorer.objective
@@ -115,6 +122,7 @@ def test_a_proxys_scoring_and_training_are_both_charged_to_scoring(start):
     assert spent.train == cost(loop, UNIFORM).train
 
 
+@pytest.mark.slow
 def test_an_online_reference_is_charged_to_scoring(start):
     loop = start(ONLINE)
     online = loop.selector.reference.model.objective
@@ -124,6 +132,7 @@ def test_an_online_reference_is_charged_to_scoring(start):
     assert spent.train == alone.train
 
 
+@pytest.mark.slow
 def test_joint_scoring_counts_the_references_pairs(start):
     loop = start(JOINT, "siglip")
     spent = cost(loop, JOINT, reference=embedded(loop)).score
@@ -132,6 +141,7 @@ def test_joint_scoring_counts_the_references_pairs(start):
     assert cost(loop, hard, reference=embedded(loop)).score == cost(loop, LEARNABILITY).score
 
 
+@pytest.mark.slow
 def test_losses_of_a_softmax_among_the_candidates_are_counted(start):
     loop = start(LEARNABILITY, "simclr")
     plain = cost(loop, LEARNABILITY, reference=Reference(torch.zeros(len(loop.data)))).score

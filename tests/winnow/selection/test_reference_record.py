@@ -68,6 +68,7 @@ def test_the_encoder_stands_beside_it(start, tmp_path):
     assert weights(encoder) == weights(loop.objective.exported())
 
 
+@pytest.mark.slow
 def test_same_reference_same_bytes(start, tmp_path):
     for name in ("a", "b"):
         written(start, tmp_path / name, pool_model=True)
@@ -89,6 +90,7 @@ def test_an_example_that_was_not_judged_is_refused():
         rows_of([], part)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "damage", "says"),
     [
@@ -120,6 +122,7 @@ def test_a_damaged_file_is_one_line(start, tmp_path, name, damage, says):
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("changes", "says"),
     [

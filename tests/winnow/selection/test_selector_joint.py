@@ -22,6 +22,7 @@ def matrices(loop, reference, scorer):
     return candidates, scored(scorer, batch).pair, reference.pairs(candidates, loop.fabric.device)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("inverse_temperature", [1.0, 3.0])
 @pytest.mark.parametrize("criterion", CRITERIA)
 def test_picks_with_the_sigmoid_loss_are_the_samplers(start, criterion, inverse_temperature):
@@ -35,6 +36,7 @@ def test_picks_with_the_sigmoid_loss_are_the_samplers(start, criterion, inverse_
     assert loop.run().column("index").tolist() == expected.tolist()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("inverse_temperature", [1.0, 3.0])
 @pytest.mark.parametrize("method", ["simclr", "clip"])
 @pytest.mark.parametrize("criterion", CRITERIA)
@@ -50,6 +52,7 @@ def test_picks_with_the_softmax_loss_are_the_samplers(start, criterion, method, 
     assert loop.run().column("index").tolist() == candidates[chosen.numpy()].tolist()
 
 
+@pytest.mark.slow
 def test_a_proxys_pairs_stand_for_the_learners(start):
     reference = embedded(start(JOINT, "siglip", seed=3))
     policy = replace(JOINT, scorer="proxy", proxy=PROXY.proxy)
@@ -64,6 +67,7 @@ def test_joint_selection_without_embeddings_says_what_to_run(start):
         start(JOINT, "siglip").run()
 
 
+@pytest.mark.slow
 def test_flexi_jest_trains_both_parts_as_one_batch_of_pairs(start):
     """The second part is cut coarsely, and each image is compared with the texts of the whole batch."""
     policy = replace(JOINT, patch_size=8, multi_resolution=True)
@@ -80,6 +84,7 @@ def test_flexi_jest_trains_both_parts_as_one_batch_of_pairs(start):
     assert len(loop.run().column("index")) == 2 * BATCH
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("method", "column"), [("siglip", "reference_pairs"), ("simclr", "reference_loss")])
 def test_pairs_that_are_not_finite_name_their_examples(start, method, column):
     reference = embedded(start(JOINT, method, seed=3))

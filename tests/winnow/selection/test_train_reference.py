@@ -38,6 +38,7 @@ def finished(start, params, fabric, tmp_path):
     return tmp_path, loop.objective, record
 
 
+@pytest.mark.slow
 def test_its_steps_and_flops_are_those_of_the_examples(start, params, fabric):
     """256 examples are 256 / b steps, of b times the encoder's and three times the head's cost each."""
     data, size = start.examples("supervised"), params.methods["supervised"].batch_size
@@ -47,6 +48,7 @@ def test_its_steps_and_flops_are_those_of_the_examples(start, params, fabric):
     assert spent == loop.state.step * size * (one.train + 3 * head)
 
 
+@pytest.mark.slow
 def test_losses_of_the_pool_are_those_of_its_examples(start, finished, params, fabric):
     _, objective, _ = finished
     data = start.examples("supervised")
@@ -72,6 +74,7 @@ def test_losses_do_not_depend_on_the_chunk_where_there_are_no_pairs(
     assert parts[1] == whole[1]
 
 
+@pytest.mark.slow
 def test_the_last_chunk_of_a_contrastive_reference_is_as_large_as_the_others(
     start, params, fabric, monkeypatch
 ):

@@ -67,6 +67,7 @@ def test_a_disk_without_space_is_one_line_and_the_last_checkpoint_stays(tmp_path
     assert [path.name for path in tmp_path.iterdir()] == ["key.pt"]
 
 
+@pytest.mark.slow
 def test_a_disk_that_fills_while_the_file_is_written_is_one_line_too(tmp_path):
     """A limit of the file's size, in a process of its own, stands for the disk."""
     saved(tmp_path)

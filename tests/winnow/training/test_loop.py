@@ -13,6 +13,7 @@ from winnow.selection.policy import super_batch
 from winnow.selection.reference import Reference
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["supervised", "simclr"])
 def test_a_constant_criterion_is_the_uniform_run_bit_for_bit(method, start, monkeypatch):
     """The learner is scored here, and the scores are discarded: nothing of that may reach the weights."""
@@ -37,12 +38,14 @@ def test_selection_takes_the_highest_scores_of_the_candidates(start):
         assert set(trace["index"][step].tolist()) == set(best)
 
 
+@pytest.mark.slow
 def test_an_epoch_sees_no_example_twice(start):
     loop = start(steps=len(start.examples("supervised")) // BATCH)
     indices = loop.run().column("index").tolist()
     assert len(set(indices)) == len(indices) == loop.steps * BATCH
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["supervised", "dino", "siglip"])
 def test_same_seed_same_bits_and_another_seed_others(method, start):
     policy = Policy("hard", "softmax", 0.5)

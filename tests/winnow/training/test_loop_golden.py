@@ -15,6 +15,7 @@ def pool(tmp_path_factory):
     return curves.make_pool(tmp_path_factory.mktemp("golden"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", curves.SETTINGS)
 def test_golden_curve(method, pool):
     curves.compare(method, curves.curve(method, pool))
@@ -116,6 +117,7 @@ BREAKS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("method", "module", "name", "wrong"), BREAKS.values(), ids=BREAKS.keys())
 def test_a_wrong_loss_is_not_the_golden_curve(method, module, name, wrong, pool, monkeypatch):
     """The comparison is not blind: it fails for a term that is missing and for one that is off by 1 %."""

@@ -40,6 +40,7 @@ def begin(start, policy, method, backbone):
     return start(policy, method, STEPS, reference, backbone)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("killed_in", [1, 4])
 @pytest.mark.parametrize("run", RUNS)
 def test_a_resumed_run_ends_in_the_same_state(run, killed_in, start, tmp_path):
@@ -64,6 +65,7 @@ def test_a_resumed_run_ends_in_the_same_state(run, killed_in, start, tmp_path):
     assert set(found) == set(expected)
 
 
+@pytest.mark.slow
 def test_the_state_holds_what_each_method_and_policy_carries_along(start):
     """Else the test above would not compare it."""
     dino = begin(start, *RUNS["dino"])

@@ -78,6 +78,7 @@ print(json.dumps([roles.role.tolist(), roles.reason.tolist(), roles.steps]))
 """
 
 
+@pytest.mark.slow
 def test_a_processor_without_vector_instructions_gives_the_same_roles(roles, digits_pool, digits_params):
     """The roles decide every byte of the versions and splits, which are promised on every machine."""
     command = [sys.executable, "-c", RUN, digits_pool.folder, json.dumps(dataclasses.asdict(digits_params))]

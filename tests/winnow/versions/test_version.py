@@ -59,6 +59,7 @@ write_third(Path(sys.argv[1]), Pool.open(sys.argv[2]))
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("environment", [{"TZ": "Asia/Tokyo", "PYTHONHASHSEED": "1"}, PLAIN_CPU])
 def test_the_same_bytes_in_another_process_folder_and_environment(digits_pool, third, tmp_path, environment):
     there = tmp_path / "far/away/there"

@@ -35,6 +35,7 @@ def draw(world, folder, **changes):
     )
 
 
+@pytest.mark.slow
 def test_equal_numbers_are_equal_bytes_without_date_or_software(world, tmp_path):
     first, again = draw(world, tmp_path / "a"), draw(world, tmp_path / "b")
     assert set(first) == ALL
@@ -46,6 +47,7 @@ def test_equal_numbers_are_equal_bytes_without_date_or_software(world, tmp_path)
         assert picture.width >= 1000
 
 
+@pytest.mark.slow
 def test_without_energy_there_is_no_picture_of_it(world, tmp_path):
     assert set(draw(world, tmp_path / "a", gco2e=None)) == ALL - {"accuracy_gco2e"}
 

@@ -30,6 +30,7 @@ def words(compared, page):
     return lambda params=None: page((compared(params)[0] / "report.html").read_text()).words
 
 
+@pytest.mark.slow
 def test_writes_every_file_and_the_headline_numbers(compared, world):
     out, metrics = compared()
     assert sorted(p.name for p in out.iterdir()) == ["plots", "report.html", "table.json", "table.md"]
@@ -44,18 +45,21 @@ def test_writes_every_file_and_the_headline_numbers(compared, world):
     assert metrics["chosen"]["detection_box_ap50"] == 0.25
 
 
+@pytest.mark.slow
 def test_equal_results_are_equal_bytes(compared):
     (first, _), (again, _) = compared(), compared(name="again")
     for path in (p for p in first.rglob("*") if p.is_file()):
         assert path.read_bytes() == (again / path.relative_to(first)).read_bytes(), path.name
 
 
+@pytest.mark.slow
 def test_page_is_whole_and_refers_to_nothing_outside(compared, page):
     parsed = page((compared()[0] / "report.html").read_text())
     assert parsed.images == 7 + 2 + 2 + 4  # pictures; highest, lowest and most often of `chosen`
     assert "http" not in " ".join(parsed.references)
 
 
+@pytest.mark.slow
 def test_page_has_its_parts_in_order(words):
     parts = [
         "What each policy bought for 1.00 kFLOPs",
@@ -73,6 +77,7 @@ def test_page_has_its_parts_in_order(words):
     assert places == sorted(places)
 
 
+@pytest.mark.slow
 def test_page_says_protocol_quality_budget_and_how_cost_was_counted(words):
     text = words()
     for expected in (
@@ -89,6 +94,7 @@ def test_page_says_protocol_quality_budget_and_how_cost_was_counted(words):
         assert expected in text, expected
 
 
+@pytest.mark.slow
 def test_unknown_energy_is_said_and_is_not_zero(world, words):
     unknown = {
         "kwh": None,
@@ -106,6 +112,7 @@ def test_unknown_energy_is_said_and_is_not_zero(world, words):
     assert "Carbon intensity : unknown" in text
 
 
+@pytest.mark.slow
 def test_a_clean_pool_is_reported(world, words):
     path = world.pool.folder / "corruption.parquet"
     pq.write_table(pq.read_table(path).slice(0, 0), path)
@@ -118,12 +125,14 @@ def test_a_missing_file_stops_the_comparison_with_its_name(world, compared):
         compared()
 
 
+@pytest.mark.slow
 def test_comparing_imports_no_torch():
     heavy = {"torch", "timm", "sklearn", "mlflow", "pandas", "faiss"}
     code = f"import sys, stages.compare; print({heavy} & set(sys.modules))"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "set()\n"
 
 
+@pytest.mark.slow
 def test_versions_are_told_apart_and_paid_for(world, cost, words):
     """Arm `plain` on a version of its own, which took a quarter of its FLOPs: it is no longer the control."""
     params = copy.deepcopy(world.params)

@@ -107,6 +107,7 @@ def test_a_failed_download_is_one_line_with_npms_reason(client, tarball, tmp_pat
     assert list((tmp_path / "downloads").iterdir()) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("line", "says"),
     [("exec sleep 20", "failed .*timed out after 0.5 seconds"), ("", r"left no drawings-1\.0\.0\.tgz")],

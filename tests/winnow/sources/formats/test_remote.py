@@ -34,6 +34,7 @@ def test_a_server_with_ranges_gives_the_same(serve, files_of, folder, facts):
     assert facts(url + "/shards-{000000..000003}.tar") == facts(str(folder))
 
 
+@pytest.mark.slow
 def test_a_server_without_ranges_gives_the_same(folder, facts):
     class Quiet(http.server.SimpleHTTPRequestHandler):
         def log_message(self, *_):
@@ -167,6 +168,7 @@ def s3(folder, monkeypatch):
     server.stop()
 
 
+@pytest.mark.slow
 def test_shards_from_s3(s3, folder, read, facts, monkeypatch):
     local = facts(str(folder))
     assert facts("s3://bucket/some/prefix/", storage={"endpoint_url": s3}) == local

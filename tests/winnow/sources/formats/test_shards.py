@@ -22,6 +22,7 @@ def test_equal_names_in_two_folders_keep_their_keys_apart(tmp_path, read):
     assert keys == ["one/00000/0", "two/00000/0"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("path", "says"),
     [

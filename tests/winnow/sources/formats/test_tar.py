@@ -8,6 +8,7 @@ import tracemalloc
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -91,6 +92,7 @@ def check(examples):
             assert example.image == b""
 
 
+@pytest.mark.slow
 @BOUNDED
 @given(mutated())
 def test_any_shard_ends_in_examples_and_counted_losses(tmp_path, data):
@@ -103,6 +105,7 @@ def test_any_shard_ends_in_examples_and_counted_losses(tmp_path, data):
         tracemalloc.stop()
 
 
+@pytest.mark.slow
 @FEW
 @given(st.binary(max_size=3000))
 def test_any_bytes_are_a_counted_shard(tmp_path, data):
@@ -124,6 +127,7 @@ def parquet(rows):
     return buffer.getvalue()
 
 
+@pytest.mark.slow
 @FEW
 @given(flipped(parquet(ROWS)))
 def test_any_parquet_beside_a_shard_ends_in_counted_losses(tmp_path, data):
