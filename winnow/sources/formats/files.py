@@ -58,7 +58,9 @@ def listed(root: Path, name: str, key: str, split: str, label: int | None, capti
         if path.is_relative_to(root.resolve()):
             return example(path, key, split, label, caption)
         reason = "path_outside"
-    except (OSError, ValueError, RuntimeError) as error:  # a null byte in the name; a loop of links
+    except RuntimeError:  # a loop of links, before Python 3.13; from there on, opening it is an OSError
+        reason = "unreadable_file_OSError"
+    except (OSError, ValueError) as error:  # ValueError: a null byte in the name
         reason = f"unreadable_file_{type(error).__name__}"
     return Unreadable(key, b"", split, label, caption, reason=reason)
 
