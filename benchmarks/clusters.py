@@ -33,8 +33,11 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks import clusters_peers
+from benchmarks.clusters_peers import NEIGHBOURS, PER_CLUSTER, THRESHOLD, WIDTH, levels
+
 HERE = Path(__file__).resolve().parent
-WIDTH, GAUSSIANS, THRESHOLD, QUERIES, NEIGHBOURS, PER_CLUSTER = 256, 1000, 0.95, 1000, 32, 200
+GAUSSIANS, QUERIES = 1000, 1000
 ROUNDS = {100_000: 3, 1_000_000: 1}
 Answer = dict[str, float]
 
@@ -78,22 +81,10 @@ def make(folder: Path, count: int) -> None:
     np.save(folder / "queries.npy", unit(centres[few] + noise))
 
 
-def levels(count: int) -> list[int]:
-    return [count // 100, count // 1000, count // 10_000]
-
-
 def ours_dedup(folder: Path, cache: Any) -> np.ndarray:
     from winnow.clustering.pairs import distinct
 
     return distinct(np.load(folder / "x.npy", mmap_mode="r"), THRESHOLD, cache=cache)
-
-
-def peer_dedup(folder: Path, _: Any) -> np.ndarray:
-    x = np.load(folder / "x.npy")
-    kept = np.ones(len(x), bool)
-    for rows in members(clustered(x, int(len(x) ** 0.5))[0]):
-        kept[rows] = ~(np.triu(x[rows] @ x[rows].T, 1) >= THRESHOLD).any(0)
-    return kept
 
 
 def ours_hierarchy(folder: Path, cache: Any) -> np.ndarray:
@@ -105,33 +96,11 @@ def ours_hierarchy(folder: Path, cache: Any) -> np.ndarray:
     return sample([level.assignment for level in found], len(x) // 10, np.arange(len(x)), 0)
 
 
-def peer_hierarchy(folder: Path, _: Any) -> np.ndarray:
-    from winnow.clustering.hierarchy import sample  # faiss has no such thing; the time is the k-means
-
-    x = np.load(folder / "x.npy")
-    points, assignments = x, []
-    for k in levels(len(x)):
-        assignment, centroids = clustered(points, k, spherical=True)
-        if not assignments:
-            np.save(folder / "similarities.npy", np.einsum("nd,nd->n", x, centroids[assignment]))
-        assignments.append(assignment)
-        points = centroids
-    return sample(assignments, len(x) // 10, np.arange(len(x)), 0)
-
-
 def ours_neighbours(folder: Path, cache: Any) -> np.ndarray:
     from winnow.clustering.neighbours import nearest
 
     x = np.load(folder / "x.npy", mmap_mode="r")
     return nearest(x, np.load(folder / "queries.npy"), NEIGHBOURS, cache)[0]
-
-
-def peer_neighbours(folder: Path, _: Any) -> np.ndarray:
-    import faiss
-
-    index = faiss.IndexFlatIP(WIDTH)
-    index.add(np.load(folder / "x.npy"))
-    return index.search(np.load(folder / "queries.npy"), NEIGHBOURS)[1]
 
 
 def ours_by_cluster(folder: Path, cache: Any) -> np.ndarray:
@@ -141,31 +110,6 @@ def ours_by_cluster(folder: Path, cache: Any) -> np.ndarray:
     kept = np.zeros(len(x), bool)
     kept[by_cluster(x, np.load(folder / "queries.npy"), config, cache)] = True
     return kept
-
-
-def peer_by_cluster(folder: Path, _: Any) -> np.ndarray:
-    x = np.load(folder / "x.npy")
-    assignment, centroids = clustered(x, int(len(x) ** 0.5))
-    nearest = (np.load(folder / "queries.npy") @ centroids.T).argmax(1)
-    queries = np.bincount(nearest, minlength=len(centroids))
-    kept, rng = np.zeros(len(x), bool), np.random.default_rng(0)
-    for rows in members(assignment):
-        if queries[assignment[rows[0]]] > 3:
-            kept[rng.permutation(rows)[:PER_CLUSTER]] = True
-    return kept
-
-
-def clustered(x: np.ndarray, k: int, **more: Any) -> tuple[np.ndarray, np.ndarray]:
-    import faiss
-
-    kmeans = faiss.Kmeans(x.shape[1], k, seed=0, **more)
-    kmeans.train(x)
-    return kmeans.index.search(x, 1)[1][:, 0], kmeans.centroids
-
-
-def members(assignment: np.ndarray) -> list[np.ndarray]:
-    order = np.argsort(assignment, kind="stable")
-    return np.split(order, np.flatnonzero(np.diff(assignment[order])) + 1)
 
 
 def judge_dedup(folder: Path, kept: np.ndarray, _: str) -> Answer:
@@ -208,10 +152,10 @@ def judge_by_cluster(folder: Path, kept: np.ndarray, _: str) -> Answer:
 
 Run = Callable[[Path, Any], np.ndarray]
 TASKS: dict[str, tuple[Run, Run, Callable[[Path, np.ndarray, str], Answer]]] = {
-    "semantic deduplication": (ours_dedup, peer_dedup, judge_dedup),
-    "hierarchical k-means": (ours_hierarchy, peer_hierarchy, judge_hierarchy),
-    "retrieval, neighbours": (ours_neighbours, peer_neighbours, judge_neighbours),
-    "retrieval, clusters": (ours_by_cluster, peer_by_cluster, judge_by_cluster),
+    "semantic deduplication": (ours_dedup, clusters_peers.dedup, judge_dedup),
+    "hierarchical k-means": (ours_hierarchy, clusters_peers.hierarchy, judge_hierarchy),
+    "retrieval, neighbours": (ours_neighbours, clusters_peers.neighbours, judge_neighbours),
+    "retrieval, clusters": (ours_by_cluster, clusters_peers.by_cluster, judge_by_cluster),
 }
 # 10,000 clusters of 1,000,000 rows by faiss.Kmeans' defaults are 130 TFLOP, an hour or more on two cores.
 TOO_LONG = {("hierarchical k-means", "peer", 1_000_000)}

@@ -36,10 +36,8 @@ from winnow.pool.pool import MAX_BYTES, MAX_COUNT, Pool
 from winnow.versions.version import Version, load
 
 ROWS = 1000  # of a row group, and of a shard for Curator: its writer's own default
-JPEG = {
-    "quality": 95,
-    "subsampling": 0,
-}  # of images that NeMo Curator cannot read as they are; 0 keeps all colour
+# Of images that NeMo Curator cannot read as they are; subsampling 0 keeps all colour.
+JPEG = {"quality": 95, "subsampling": 0}
 CURATOR = pa.schema(
     {
         "image_id": pa.string(),

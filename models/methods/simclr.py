@@ -49,11 +49,6 @@ class Method(Objective):
         return upcast(first @ second.T) / self.config.temperature
 
 
-def nt_xent(embeddings: Tensor, temperature: float) -> Tensor:
-    """Unit-norm embeddings (2B, D), example i's views at i and B + i -> the mean of their losses, (B,)."""
-    return losses(similarities(embeddings, temperature))
-
-
 def similarities(embeddings: Tensor, temperature: float) -> Tensor:
     """Unit-norm embeddings (2B, D) -> logits (2B, 2B) of each view against all others, itself excluded."""
     logits = upcast(embeddings @ embeddings.T) / temperature
@@ -61,7 +56,7 @@ def similarities(embeddings: Tensor, temperature: float) -> Tensor:
 
 
 def losses(logits: Tensor) -> Tensor:
-    """Logits (2B, 2B) -> (B,)."""
+    """Logits (2B, 2B), example i's views at i and B + i -> the mean of its views' losses, (B,)."""
     count = len(logits) // 2
     partner = torch.arange(2 * count, device=logits.device).roll(count)
     return F.cross_entropy(logits, partner, reduction="none").view(2, count).mean(dim=0)
