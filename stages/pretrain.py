@@ -10,13 +10,14 @@ from typing import Any
 
 import torch
 
-from winnow.config.schema import NOTHING, REFERENCE, Arm
+from winnow.config.derive import parts
+from winnow.config.derived import NOTHING
+from winnow.config.schema import REFERENCE, Arm
 from winnow.evaluation.readings import Readings
 from winnow.ledger.cost import UNMEASURED
 from winnow.pipeline.stage import Stage, main
-from winnow.pool import uids as uid_files
-from winnow.pool.pool import open_pool
-from winnow.selection.build import Selection, arm_seed, build_selection
+from winnow.pool.pool import Pool, open_pool
+from winnow.selection.build import Selection, arm_seed, arm_uids, build_selection
 from winnow.selection.compatibility import check_fit
 from winnow.selection.reference_record import LOSSES
 from winnow.selection.trace import FILE, write_trace
@@ -33,13 +34,13 @@ def pretrain(stage: Stage) -> None:
     arm = params.arms[stage.key]
     recipe, seed = params.methods[arm.method], arm_seed(params, arm)
     check_fit(params, arm)
-    pool, fabric = open_pool(workspace), launch(params.run)
-    data = open_for(params, arm.method, arm.backbone, pool, uid_files.load(workspace.uids(arm.version)))
+    pool, fabric = open_pool(workspace, params.datasets), launch(params.run)
+    data = open_for(params, arm.method, arm.backbone, pool, arm_uids(arm, workspace))
     objective = build(params, arm.method, arm.backbone, data.classes, seed)
     selection = build_selection(params, arm, workspace, fabric, objective, data)
     loop = Loop(fabric, objective, data, recipe, selection.selector, selection.steps, seed)
-    readings = Readings(params, arm, workspace, pool, fabric, objective, selection, stage.work)
-    key = _key(stage, arm, selection)
+    readings = Readings(params, arm, workspace, fabric, objective, selection, data, stage.work)
+    key = _key(stage, arm, selection, pool)
     checkpoint = Checkpoint(workspace.checkpoints, key, params.engine.checkpoint_seconds)
     state = loop.run(readings.watch, lambda steps: stage.track(steps), checkpoint)
     readings.write(state)
@@ -72,7 +73,7 @@ def _record(stage: Stage, state: State, selection: Selection, available: int) ->
     )
 
 
-def _key(stage: Stage, arm: Arm, selection: Selection) -> str:
+def _key(stage: Stage, arm: Arm, selection: Selection, pool: Pool) -> str:
     """The key of all that a resumed run must share; what is charged first decides the number of steps."""
     params, workspace = stage.params, stage.workspace
     settings: dict[str, Any] = {
@@ -86,7 +87,11 @@ def _key(stage: Stage, arm: Arm, selection: Selection) -> str:
         "method": asdict(params.methods[arm.method]),
         "backbone": asdict(params.backbones[arm.backbone]),
     }
-    files = [workspace.uids(arm.version), workspace.uids(REFERENCE), workspace.pool / "index.parquet"]
+    files = [
+        *(workspace.uids(one) for one in parts(arm.version)),
+        workspace.uids(REFERENCE),
+        *pool.index_files,
+    ]
     if arm.dvc.trace != NOTHING:
         files.append(workspace.root / arm.dvc.trace)
     if arm.dvc.reference != NOTHING:

@@ -193,7 +193,7 @@ def test_a_mistake_is_one_line_and_nothing_is_lost(project):
 def test_curation_and_training_never_open_the_record_of_the_corruption(project):
     """Without corruption.parquet, curation and an arm give the same bytes."""
     before = timeless(project)
-    record = project / "data/pool/corruption.parquet"
+    record = project / "data/provenance/digits/corruption.parquet"
     kept = record.read_bytes()
     record.unlink()
     try:
@@ -248,7 +248,7 @@ def test_an_arm_that_uses_no_reference_does_not_run_again_with_it(project):
 
 
 def test_who_made_a_dataset_is_no_input_of_ingest(project):
-    again = changed(project, lambda params: params["dataset"]["about"].update(creator="Somebody"))
+    again = changed(project, lambda params: params["datasets"]["pool"]["digits"]["about"].update(creator="Somebody"))
     assert "curate" in again, "it writes the Croissant metadata"
     assert "ingest" not in again
 

@@ -7,7 +7,7 @@ import difflib
 from collections.abc import Sequence
 from typing import Any
 
-from winnow.config.derive import MODELS
+from winnow.config.derive import MODELS, roles
 from winnow.config.errors import ParamsError
 from winnow.config.parse import plugin_config
 from winnow.config.plugins import load_plugin
@@ -26,7 +26,7 @@ def check_plugins(params: Params) -> None:
     _check_methods(params)
     for arm in params.arms.values():
         check_fit(params, arm)
-    _check_source(params)
+    _check_sources(params)
     _check_tasks(params)
     check_filters(params)
 
@@ -71,13 +71,15 @@ def _check_tasks(params: Params) -> None:
             module.check(params, settings)
 
 
-def _check_source(params: Params) -> None:
-    name, options = params.dataset.source, params.dataset.options
-    source = load_plugin("winnow.sources", name)
-    if hasattr(source, "Config"):
-        plugin_config(source.Config, "dataset.options", options)
-    elif options:
-        raise ParamsError(f"dataset.options: {options}, but source {name} has none; leave them out")
+def _check_sources(params: Params) -> None:
+    for name, (role, one) in roles(params).items():
+        if one.source is None:
+            continue
+        source, key = load_plugin("winnow.sources", one.source), f"datasets.{role}.{name}.options"
+        if hasattr(source, "Config"):
+            plugin_config(source.Config, key, one.options)
+        elif one.options:
+            raise ParamsError(f"{key}: {one.options}, but source {one.source} has none; leave them out")
 
 
 def _check_methods(params: Params) -> None:

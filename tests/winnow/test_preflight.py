@@ -184,6 +184,6 @@ def test_a_missing_reference_is_known_before_the_first_stage(good):
 def test_options_of_a_source_without_any_are_refused(good):
     with pytest.raises(
         ParamsError,
-        match="dataset.options: {'vendors': 3}, but source fashion_mnist has none; leave them out",
+        match="datasets.pool.fashion_mnist.options: {'vendors': 3}, but source fashion_mnist has none; leave them out",
     ):
-        check_plugins(parse(broken(good, "dataset.options", {"vendors": 3})))
+        check_plugins(parse(broken(good, "datasets.pool.fashion_mnist.options", {"vendors": 3})))

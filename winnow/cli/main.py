@@ -49,14 +49,15 @@ def compose(overrides: tuple[str, ...]) -> None:
 def lint(path: str, full: bool) -> None:
     """Check a pool, a version or a source.
 
-    PATH is a folder or file, a URL of shards, or a params.yaml, whose dataset is checked.
+    PATH is a folder or file, a URL of shards, or a params.yaml, whose datasets are checked.
     """
-    from winnow.lint.lint import lint as check
+    from winnow.lint.lint import lint_all
 
-    report = check(path, full)
-    for line in report.lines():
-        click.echo(line)
-    if report.failed:
+    reports = lint_all(path, full)
+    for report in reports:
+        for line in report.lines():
+            click.echo(line)
+    if any(report.failed for report in reports):
         sys.exit(1)
 
 

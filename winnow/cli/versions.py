@@ -2,10 +2,14 @@
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from winnow.pipeline.workspace import Workspace
+
+if TYPE_CHECKING:
+    from winnow.pool.pool import Pool
 
 
 class Format(click.ParamType[str]):
@@ -72,13 +76,12 @@ def _show_version(workspace: Workspace, name: str) -> None:
 
 
 def _show_dropped(workspace: Workspace, name: str, by: str, limit: int | None, html: str | None) -> None:
-    from winnow.pool.pool import open_pool
     from winnow.report.version import dropped
     from winnow.versions.version import load
 
     version = load(_folder(workspace, name))
     if html:
-        _write_page(html, dropped.page(version, by, open_pool(workspace), limit or dropped.PICTURES))
+        _write_page(html, dropped.page(version, by, _pool(workspace), limit or dropped.PICTURES))
         return
     for batch in dropped.dropped(version, by)[:limit].to_batches(max_chunksize=10_000):
         click.echo("\n".join("\t".join(row.values()) for row in batch.to_pylist()))
@@ -117,12 +120,19 @@ def export(version: str, out: str, kind: str) -> None:
     VERSION is a name below data/versions, or a folder; OUT is a folder that is not there yet.
     """
     from winnow.export import export as write
-    from winnow.pool.pool import open_pool
 
     workspace = Workspace.find()
     folder = _folder(workspace, version)
-    count = write(folder, open_pool(workspace), Path(out), kind)
+    count = write(folder, _pool(workspace), Path(out), kind)
     click.echo(f"{count} images of {folder.name} written to {out}")
+
+
+def _pool(workspace: Workspace) -> "Pool":
+    """The pool of the workspace, by its params.yaml."""
+    from winnow.config.load import load
+    from winnow.pool.pool import open_pool
+
+    return open_pool(workspace, load(workspace.params).datasets)
 
 
 def _folder(workspace: Workspace, name: str) -> Path:

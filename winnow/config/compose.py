@@ -18,10 +18,12 @@ from hydra.errors import HydraException
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from winnow.config.derive import roles
 from winnow.config.errors import ParamsError
 from winnow.config.load import HOOK, parse
 from winnow.config.parse import plugin_config
 from winnow.config.plugins import load_plugin
+from winnow.config.shorthand import expand
 
 HEADER = """\
 # Written by `winnow compose` from conf/, where each key is explained; `dvc repro` reads this file and nothing
@@ -60,7 +62,7 @@ def complete(raw: dict[str, Any]) -> dict[str, Any]:
     Raises:
         ParamsError: of one line.
     """
-    params = parse({key: value for key, value in raw.items() if key != HOOK})
+    params = parse(expand({key: value for key, value in raw.items() if key != HOOK}))
     plain = dataclasses.asdict(params)
     for name, method in params.methods.items():
         plain["methods"][name]["settings"] = _settings(
@@ -69,9 +71,11 @@ def complete(raw: dict[str, Any]) -> dict[str, Any]:
     plain["curate"]["filters"] = _filters("curate.filters", params.curate.filters)
     for name, version in params.versions.items():
         plain["versions"][name]["filters"] = _filters(f"versions.{name}.filters", version.filters)
-    plain["dataset"]["options"] = _settings(
-        "winnow.sources", params.dataset.source, "dataset.options", params.dataset.options
-    )
+    for name, (role, one) in roles(params).items():
+        if one.source:
+            key = f"datasets.{role}.{name}.options"
+            options = _settings("winnow.sources", one.source, key, one.options)
+            plain["datasets"][role][name]["options"] = options
     plain["tasks"] = {
         name: _settings("stages", name, f"tasks.{name}", block) for name, block in params.tasks.items()
     }
@@ -101,6 +105,8 @@ def _compose(overrides: list[str], conf: Path) -> dict[str, Any]:
             raw = OmegaConf.to_container(hydra_compose("config", overrides=overrides), resolve=True)
     except (HydraException, OmegaConfBaseException) as error:
         raise ParamsError(_hydra_line(error, overrides, conf)) from None
+    except yaml.YAMLError as error:
+        raise ParamsError(f"conf: not valid YAML: {' '.join(str(error).split())}") from None
     assert isinstance(raw, dict)
     return {str(key): value for key, value in raw.items()}
 

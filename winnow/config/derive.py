@@ -4,23 +4,32 @@ DVC's templates have neither conditions nor loops over keys, so which files an a
 params.yaml, in its block `dvc`. `winnow compose` writes these keys, and whoever reads params.yaml compares.
 """
 
+from collections.abc import Mapping
 from pathlib import PurePosixPath
 
+from winnow.config.datasets import Dataset
+from winnow.config.derived import NOTHING, Cell, Comparison, DatasetPaths, Ingest, ReadingPaths
 from winnow.config.plugins import declared
-from winnow.config.schema import NOTHING, POOL, REFERENCE, Params, Policy
+from winnow.config.schema import CLEAN, POOL, REFERENCE, TASKS, Params, Policy
 
+DATASETS, VERSIONS, SPLITS = "data/datasets", "data/versions", "data/splits"
 MODELS = "results/reference/models"  # a folder for each method that a reference was trained by
 
 
 def derive(params: Params) -> None:
     """Set every derived key, in place; names that do not exist are for the checks to refuse."""
-    params.datasheets = [POOL, REFERENCE, *params.versions]
+    _derive_datasets(params)
+    params.oracles = [CLEAN] if any(CLEAN in parts(arm.version) for arm in params.arms.values()) else []
+    params.datasheets = [POOL, REFERENCE, *params.versions, *params.oracles]
     for version in params.versions.values():
         version.dvc.model = version.model or NOTHING
         method = reference_of_model(version.model)
         version.dvc.method = f"models/methods/{method}.py" if method else NOTHING
     params.reference.dvc.finished = params.reference.finished or NOTHING
     for arm in params.arms.values():
+        arm.dvc.version, *more = parts(arm.version)
+        arm.dvc.other_uids = f"{VERSIONS}/{more[0]}/uids.npy" if more else NOTHING
+        arm.dvc.other_flops = f"{VERSIONS}/{more[0]}/flops.json" if more else NOTHING
         policy = params.policies.get(arm.policy)
         if policy is None:
             continue
@@ -30,6 +39,53 @@ def derive(params: Params) -> None:
         arm.dvc.reference = f"{MODELS}/{method}" if needs else NOTHING
         arm.dvc.reference_code = f"models/methods/{method}.py" if needs else NOTHING
         arm.dvc.trace = f"results/pretrain/{arm.replay_from}/trace.parquet" if arm.replay_from else NOTHING
+
+
+def parts(version: str) -> list[str]:
+    """The versions that an arm's `version` joins: one, or those of a union such as `pool+reference`."""
+    return version.split("+")
+
+
+def roles(params: Params) -> dict[str, tuple[str, Dataset]]:
+    """Name -> role and settings of every dataset, in the order of params.yaml."""
+    datasets = params.datasets
+    by_role: dict[str, Mapping[str, Dataset]] = {
+        POOL: datasets.pool,
+        REFERENCE: datasets.reference,
+        TASKS: datasets.tasks,
+    }
+    return {name: (role, one) for role, some in by_role.items() for name, one in some.items()}
+
+
+def folder_of_set(params: Params, name: str) -> str:
+    """The folder of the dataset that holds the images of a task set: its own, or one of the pool's."""
+    held_out_of = params.datasets.tasks[name].held_out_of
+    return f"{DATASETS}/{POOL}/{held_out_of}" if held_out_of else f"{DATASETS}/{TASKS}/{name}"
+
+
+def _derive_datasets(params: Params) -> None:
+    datasets, every = params.datasets, roles(params)
+    params.ingests = {n: Ingest(role, str(one.source)) for n, (role, one) in every.items() if one.source}
+    ingested = [name for name, one in datasets.reference.items() if one.source]
+    folder = f"{DATASETS}/{REFERENCE}" if ingested else NOTHING
+    datasets.dvc = DatasetPaths(folder, [*datasets.pool, *ingested])
+    params.cells = {task: {} for task in params.tasks}
+    for arm in params.arms:
+        for name, one in datasets.tasks.items():
+            for task in one.tasks:
+                if task in params.cells:
+                    params.cells[task][f"{arm}.{name}"] = Cell(arm, name, folder_of_set(params, name))
+    read = (
+        next(iter(datasets.tasks), None) if params.pretrain.readings == "first" else params.pretrain.readings
+    )
+    paths = ReadingPaths()
+    if read is not None and read in datasets.tasks:
+        paths = ReadingPaths(read, folder_of_set(params, read), f"{SPLITS}/{read}")
+    params.pretrain.dvc = paths
+    params.comparison = Comparison(
+        "results/pretrain" if params.arms else NOTHING,
+        "results/tasks" if any(params.cells.values()) else NOTHING,
+    )
 
 
 def reference_of_model(model: str | None) -> str | None:

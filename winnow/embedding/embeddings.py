@@ -25,8 +25,8 @@ from winnow.embedding.open_model import open_embedder
 from winnow.filters import with_vectors
 from winnow.loading.pixels import Pixels
 from winnow.pipeline import executors
-from winnow.pipeline.files import sha256
 from winnow.pipeline.workspace import Workspace
+from winnow.pool.parts import Origin
 from winnow.pool.pool import Pool
 from winnow.training.device import launch
 
@@ -45,7 +45,7 @@ class EmbedChunk:
     """
 
     root: Path
-    pool: Path
+    pool: tuple[Origin, ...]
     version: Version
     run: Run
     state: str = ""
@@ -55,7 +55,7 @@ class EmbedChunk:
         name = repr((self.root, self.pool, self.version, self.state))
         if name not in _OPENED:
             _OPENED.clear()
-            _OPENED[name] = Pool.open(self.pool), open_embedder(self.root, self.version)
+            _OPENED[name] = Pool.join(self.pool), open_embedder(self.root, self.version)
         return embed(chunk, *_OPENED[name], self.run)
 
 
@@ -107,8 +107,8 @@ class Embeddings:
         self.name = embedding_key(made_by.weights, version.architecture, made_by.size, run, made_by.plugins)
         folder = workspace.embeddings / self.name
         self.images, self.texts = Store(folder / "images"), Store(folder / "texts")
-        state = f"{self.name} {sha256(pool.folder / 'index.parquet')}"
-        self.embed_chunk = EmbedChunk(workspace.root, pool.folder.resolve(), version, run, state)
+        state = f"{self.name} {sorted(pool.digests.items())}"
+        self.embed_chunk = EmbedChunk(workspace.root, tuple(pool.origins), version, run, state)
         self.flops = self.reused = 0
         self._counted: set[str] = set()
 

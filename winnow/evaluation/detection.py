@@ -57,14 +57,14 @@ class Outcome:
 
 
 def make_scenes(
-    workspace: Workspace, pool: Pool, split: str, count: int, settings: Config, params: Params
+    workspace: Workspace, pool: Pool, task_set: str, split: str, count: int, settings: Config, params: Params
 ) -> Scenes:
     """Scenes of a split's images, in an order drawn from the seed.
 
     Raises:
         ValueError: if an example has no label.
     """
-    data = open_split(workspace, pool, split, scenes.side(settings.canvas), params)
+    data = open_split(workspace, pool, task_set, split, scenes.side(settings.canvas), params)
     least, most = settings.objects
     name = ("detection", params.seed, split)
     chosen = torch.randperm(len(data), generator=generator(*name)).numpy()[: count * most]

@@ -74,14 +74,23 @@ def knn_top1(
 
 
 def open_split(
-    workspace: Workspace, pool: Pool, name: str, size: int, params: Params, most: int | None = None
+    workspace: Workspace,
+    pool: Pool,
+    task_set: str,
+    split: str,
+    size: int,
+    params: Params,
+    most: int | None = None,
 ) -> Examples:
-    """The examples of a task split, at most `most` of them; labelled, and held out from all training.
+    """The examples of a split of a task set, at most `most` of them; labelled, and no arm trained on them.
+
+    Args:
+        pool: the set's images (`winnow.pool.pool.open_set`).
 
     Raises:
         ValueError: if an example has no label.
     """
-    chosen = uid_files.load(workspace.split(name))[:most]
+    chosen = uid_files.load(workspace.split(task_set, split))[:most]
     return examples(pool, chosen, size, params, frozenset({"labels"}))
 
 

@@ -20,8 +20,8 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
+from winnow.config.datasets import Dataset
 from winnow.config.plugins import load_plugin
-from winnow.config.schema import Dataset
 from winnow.ingest import corruption
 from winnow.ingest.example import Example
 from winnow.ingest.process_example import Group, Outcome, Rules, Task, dropped, work
@@ -68,9 +68,9 @@ def ingest_source(
     Raises:
         ValueError: if the source cannot be read, or none of its images can be stored.
     """
-    source = load_plugin("winnow.sources", dataset.source)
+    source = load_plugin("winnow.sources", str(dataset.source))
     captions: list[str] = source.captions(dataset) if hasattr(source, "captions") else []
-    rules = Rules(dataset, seed, source.classes(dataset), captions)
+    rules = Rules(dataset, seed, source.classes(dataset) if dataset.labels else [], captions)
     counts: Counter[str] = Counter()
 
     def offered() -> Iterator[Task]:
@@ -135,6 +135,8 @@ def _tasks(examples: Iterable[Example], rules: Rules) -> Iterator[Task]:
     before: str | None = None
     prefix_crc, share = 0, rules.dataset.trusted
     for example in examples:
+        if not rules.dataset.labels:
+            example = replace(example, label=None)
         other = last if last != example.caption else before
         if example.caption is not None and example.caption != last:
             last, before = example.caption, last

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 
 from PIL import Image
 
-from winnow.config.schema import Dataset
+from winnow.config.datasets import Dataset
 from winnow.ingest.corruption import corrupt
 from winnow.ingest.example import Example, Unreadable
 from winnow.pool import images

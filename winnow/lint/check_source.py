@@ -9,8 +9,8 @@ from collections.abc import Iterator
 
 from PIL import Image
 
+from winnow.config.datasets import Dataset
 from winnow.config.plugins import load_plugin
-from winnow.config.schema import Dataset
 from winnow.ingest.example import Example, Unreadable
 from winnow.lint.report import MOST, Once, Report
 from winnow.pool import images
@@ -26,7 +26,7 @@ def check_source(path: str, dataset: Dataset, full: bool) -> Report:
     if by_shards:
         examples = _without_images(dataset)
     else:
-        examples = load_plugin("winnow.sources", dataset.source).read(dataset)
+        examples = load_plugin("winnow.sources", str(dataset.source)).read(dataset)
     keys, uids = Once(), Once()
     for example in examples:
         reason = _reason(example, dataset.max_pixels, full, judge=not by_shards)

@@ -1,6 +1,5 @@
 """Which source reads what lies at a path or URL, and with which options.
 
-params.yaml    its `dataset`, with all its options
 shards         a folder or URL of .tar, one .tar, a-{0..9}.tar, or a .txt that lists them
 a table        .parquet, .csv, .tsv
 COCO           .json, its images in a folder near it
@@ -15,9 +14,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from winnow.config.datasets import Dataset
 from winnow.config.errors import ParamsError
-from winnow.config.load import load
-from winnow.config.schema import Dataset
 from winnow.sources.formats import remote
 
 FOLDERS = {
@@ -27,14 +25,12 @@ FOLDERS = {
 
 
 def detect(path: str) -> Dataset:
-    """The block `dataset` of params.yaml that reads this path.
+    """The settings of a dataset that read this path.
 
     Raises:
         ParamsError: when there is nothing, or nothing that a source reads.
     """
     file = Path(path).expanduser()
-    if file.suffix in (".yaml", ".yml"):
-        return load(file).dataset
     if remote.is_url(path) or "{" in file.name or file.suffix in (".tar", ".txt"):
         return Dataset(source="webdataset", path=path)
     if file.suffix == ".json":

@@ -7,11 +7,30 @@ a source       anything else: detect.py finds out which, check_source.py reads i
 
 from pathlib import Path
 
+from winnow.config.derive import roles
+from winnow.config.errors import naming
+from winnow.config.load import load
 from winnow.lint.check_pool import check_pool
 from winnow.lint.check_source import check_source
 from winnow.lint.check_version import check_version
 from winnow.lint.detect import detect
 from winnow.lint.report import Report
+
+
+def lint_all(path: str, full: bool = False) -> list[Report]:
+    """Check what lies at a path or URL, or every dataset of a params.yaml.
+
+    Raises:
+        ValueError: as `lint`.
+    """
+    if Path(path).suffix not in (".yaml", ".yml"):
+        return [lint(path, full)]
+    reports = []
+    for name, (role, dataset) in roles(load(Path(path).expanduser())).items():
+        if dataset.source:
+            with naming(f"datasets.{role}.{name}"):
+                reports.append(check_source(f"{path}: datasets.{role}.{name}", dataset, full))
+    return reports
 
 
 def lint(path: str, full: bool = False) -> Report:

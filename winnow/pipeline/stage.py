@@ -63,6 +63,28 @@ class Stage:
         return self.entry.key
 
     @property
+    def arm(self) -> str:
+        """The arm whose encoder the stage makes or measures.
+
+        Raises:
+            ValueError: if it runs for no arm.
+        """
+        if self.entry.arm is None:
+            raise ValueError(f"{self.entry.name}: runs for no arm")
+        return self.entry.arm
+
+    @property
+    def set(self) -> str:
+        """The task set that a task measures on.
+
+        Raises:
+            ValueError: if the stage is no task.
+        """
+        if self.entry.set is None:
+            raise ValueError(f"{self.entry.name}: measures on no task set")
+        return self.entry.set
+
+    @property
     def address(self) -> str:
         """The stage's DVC name, such as `pretrain@supervised-hard`."""
         return self.entry.address

@@ -70,6 +70,43 @@ class Index:
         table = pa.ipc.open_file(pa.memory_map(str(cached))).read_all()
         return cls({name: _flat(table[name].chunk(0)) for name in SCHEMA.names})
 
+    @classmethod
+    def join(
+        cls,
+        indexes: Sequence[Self],
+        shards: Sequence[int],
+        labels: Sequence[np.ndarray],
+        first: Sequence[int],
+    ) -> Self:
+        """One index over the rows of several, in their order.
+
+        Args:
+            shards: added to the shard numbers of each index.
+            labels: for each index a new label for each of its labels, (classes,).
+            first: the order in which equal uids of different indexes are trusted: the numbers of the indexes.
+        """
+        starts = np.cumsum([0, *(len(one) for one in indexes)])
+        columns = {name: np.concatenate([getattr(one, name) for one in indexes]) for name in COPIED}
+        parts = list(zip(indexes, shards, labels, starts, strict=False))
+        columns["shard"] = np.concatenate([one.shard + np.int32(shard) for one, shard, _, _ in parts])
+        columns["label"] = np.concatenate(
+            [np.append(new, -1).astype(np.int32)[one.label] for one, _, new, _ in parts]
+        )
+        ordered = [parts[number] for number in first]
+        high, low, row = (
+            np.concatenate([getattr(one, name) + offset for one, offset in found])
+            for name, found in (
+                ("high", [(one, np.uint64(0)) for one, *_ in ordered]),
+                ("low", [(one, np.uint64(0)) for one, *_ in ordered]),
+                ("row", [(one, np.uint32(start)) for one, _, _, start in ordered]),
+            )
+        )
+        order = np.lexsort((low, high))  # stable: equal uids stay in the order of trust
+        columns["high"], columns["low"], columns["row"] = high[order], low[order], row[order]
+        columns["place"] = np.empty(len(row), np.uint32)
+        columns["place"][columns["row"]] = np.arange(len(row), dtype=np.uint32)
+        return cls(columns)
+
     def __len__(self) -> int:
         return len(self.row)
 

@@ -2,11 +2,12 @@
 
 from dataclasses import dataclass
 
+import numpy as np
 from lightning_fabric import Fabric
 
 from models.methods import Objective
 from models.methods import load as load_method
-from winnow.config.derive import needs_pool_model, needs_reference
+from winnow.config.derive import needs_pool_model, needs_reference, parts
 from winnow.config.schema import REFERENCE, Arm, Params
 from winnow.loading.examples import Examples
 from winnow.pipeline.workspace import Workspace
@@ -17,7 +18,7 @@ from winnow.selection.policy import in_batch
 from winnow.selection.reference import Online, Reference
 from winnow.selection.reference_record import Record, open_reference
 from winnow.selection.scorers import Proxy
-from winnow.selection.selector import Replay, Selector
+from winnow.selection.selector import Mixture, Replay, Selector
 from winnow.selection.trace import replayed
 from winnow.training.build import build, open_for
 from winnow.versions.flops import CurationFlops
@@ -80,13 +81,27 @@ def build_selection(
         trusted = _trusted(params, arm, workspace, data.pixels.pool)
         reference = Online(model, trusted, recipe, policy, seed + ONLINE)
     scorer = Proxy(fabric, proxy, recipe, steps) if proxy else None
-    selector = Selector(policy, recipe, data, reference, seed, scorer)
+    selector = Selector(policy, recipe, data, reference, seed, scorer, _mixture(arm, workspace, data))
     return Selection(selector, steps, step, charge, "budget")
 
 
 def arm_seed(params: Params, arm: Arm) -> int:
     """The seed of the arm's weights and order."""
     return 1_000_003 * params.seed + arm.seed
+
+
+def _mixture(arm: Arm, workspace: Workspace, data: Examples) -> Mixture | None:
+    """The examples of each part of a union with shares."""
+    if arm.mixture is None:
+        return None
+    place = {uid: index for index, uid in enumerate(data.uids)}
+    joined = (uid_files.load(workspace.uids(one)) for one in parts(arm.version))
+    return [np.array([place[uid] for uid in uids], np.int64) for uids in joined], arm.mixture
+
+
+def arm_uids(arm: Arm, workspace: Workspace) -> list[str]:
+    """The uids that the arm trains on: those of its version, or of all parts of a union, sorted."""
+    return sorted({uid for one in parts(arm.version) for uid in uid_files.load(workspace.uids(one))})
 
 
 def _trusted(params: Params, arm: Arm, workspace: Workspace, pool: Pool) -> Examples:
@@ -109,7 +124,9 @@ def _charge(params: Params, arm: Arm, workspace: Workspace) -> Charge:
 
     The training of a reference that also made the arm's version is charged once, with the larger share.
     """
-    making = CurationFlops.read(workspace.version(arm.version))
+    making = CurationFlops()
+    for one in parts(arm.version):
+        making = making.joined(CurationFlops.read(workspace.version(one)))
     shares, policy = params.pretrain, params.policies[arm.policy]
     curated = int(shares.curation_share * making.curate)
     if not needs_reference(policy):

@@ -49,7 +49,7 @@ class Record:
 
     @classmethod
     def of(cls, params: Params, method: str, classes: int, flops: dict[str, int]) -> "Record":
-        backbone = asdict(params.backbones[params.reference.backbone])
+        backbone = asdict(params.backbones[str(params.reference.backbone)])
         return cls(method, dict(params.methods[method].settings), backbone, classes, flops)
 
     @classmethod

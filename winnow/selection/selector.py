@@ -23,6 +23,7 @@ from winnow.training.device import generator
 from winnow.training.nonfinite import refuse_nonfinite
 from winnow.training.picked import Picked
 
+Mixture = tuple[list[np.ndarray], list[float]]  # the indices of each part, and its share of a super-batch
 REJECTED = 8  # one rejected candidate is recorded for each 8 that are trained on
 
 
@@ -32,6 +33,7 @@ class Selector:
     Args:
         reference: where the policy needs one; a finished one of the examples of `data`, or an online one.
         scorer: the learner itself by default.
+        mixture: of a union with a share for each part.
 
     Raises:
         ValueError: if policy and reference do not fit each other, before anything is computed.
@@ -45,6 +47,7 @@ class Selector:
         reference: Reference | None,
         seed: int,
         scorer: Learner | None = None,
+        mixture: Mixture | None = None,
     ) -> None:
         self.policy, self.recipe, self.data, self.seed = policy, recipe, data, seed
         self.criterion = criterion(policy)
@@ -54,10 +57,17 @@ class Selector:
         self.pair = reference.objective.PAIR if reference and reference.objective is not None else ""
         self.batch_size = recipe.batch_size
         self.candidates = super_batch(recipe, policy)
-        sampler.epoch_steps(len(data), self.candidates)
+        self.mixture = mixture
+        if mixture is None:
+            sampler.epoch_steps(len(data), self.candidates)
+        else:
+            self.indices(0)
 
     def indices(self, step: int) -> np.ndarray:
         """The candidates of a step, (B,)."""
+        if self.mixture is not None:
+            members, shares = self.mixture
+            return sampler.mixed(step, self.candidates, members, shares, self.seed)
         return sampler.candidates(step, self.candidates, len(self.data), self.seed)
 
     @torch.no_grad()

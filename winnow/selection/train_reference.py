@@ -49,7 +49,7 @@ def train_reference(
 ) -> tuple[Loop, int]:
     """Train a small model of the method on `data`, uniformly: its finished loop, and its FLOPs."""
     recipe, seed = params.methods[method], reference_seed(params)
-    objective = build(params, method, params.reference.backbone, data.classes, seed)
+    objective = build(params, method, str(params.reference.backbone), data.classes, seed)
     step, steps = step_flops(objective, recipe, UNIFORM, data), reference_steps(params, method)
     loop = Loop(fabric, objective, data, recipe, Selector(UNIFORM, recipe, data, None, seed), steps, seed)
     loop.run(bar=bar, checkpoint=checkpoint)

@@ -30,9 +30,10 @@ class StageRun:
     def open(cls, runs: Runs, entry: Entry, execution: str, tags: Mapping[str, str] | None = None) -> Self:
         """A new run with the params that the stage depends on, and the dataset versions that it reads."""
         params = yaml.safe_load(runs.workspace.params.read_text(encoding="utf-8"))
-        arm = params["arms"][entry.key] if entry.section == "arms" else None
+        arm = params["arms"][entry.arm] if entry.arm else None
         own = {f"winnow.{kind}": arm[kind] for kind in ("policy", "method", "backbone")} if arm else {}
-        own |= {"winnow.arm": entry.key} if arm else {}
+        own |= {"winnow.arm": str(entry.arm)} if arm else {}
+        own |= {"winnow.set": entry.set} if entry.set else {}
         one = cls(runs, entry, execution, runs.start(entry.address, execution, {**own, **(tags or {})}))
         runs.log_params(one.id, _params(entry, params, arm))
         for version in entry.reads_versions:
@@ -62,7 +63,7 @@ class StageRun:
         root, entry = self.runs.workspace.root, self.entry
         self.log_curve(root / entry.out / CURVE)
         metrics, cost = (read_json(root / entry.records / f"{name}.json") for name in ("metrics", "cost"))
-        prefix = f"eval/{entry.name}_" if entry.is_task else "result/"
+        prefix = f"eval/{entry.set}/{entry.name}_" if entry.is_task else "result/"
         points = {f"{prefix}{key}".replace("@", "."): value for key, value in flat(metrics).items()}
         points |= {f"cost/flops_{purpose}": value for purpose, value in cost["flops"].items()}
         points |= {f"cost/{name}": cost[name] for name in ("kwh", "gco2e", "seconds")}

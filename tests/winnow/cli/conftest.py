@@ -13,7 +13,7 @@ from winnow.pipeline.workspace import Workspace
 from winnow.versions.version import write
 
 EXPOSURE = {"name": "exposure", "parameters": {"darkest": 10.0}, "code": "c" * 64, "rows_in": 9}
-LINEAGE = {"source": {"source": "digits"}, "parent": None, "model": None, "seed": 0}
+LINEAGE = {"parent": None, "model": None, "seed": 0}
 
 
 @pytest.fixture

@@ -115,12 +115,12 @@ def good():
         ),
         ("arms", {}, "arms: empty"),
         (
-            "dataset.source",
+            "datasets.pool.fashion_mnist.source",
             "imagenet",
-            "dataset.source: 'imagenet' is unknown; allowed: coco, digits, emoji, fashion_mnist,",
+            "datasets.pool.fashion_mnist.source: 'imagenet' is unknown; allowed: coco, digits, emoji, fashion_mnist,",
         ),
-        ("dataset.path", "???", "dataset.path: has no value"),
-        ("dataset.corruption.noise", 1.5, "dataset.corruption.noise: 1.5 is out of range; allowed: [0, 1]"),
+        ("datasets.pool.fashion_mnist.path", "???", "datasets.pool.fashion_mnist.path: has no value"),
+        ("datasets.pool.fashion_mnist.corruption.noise", 1.5, "datasets.pool.fashion_mnist.corruption.noise: 1.5 is out of range; allowed: [0, 1]"),
         (
             "curate.filters",
             {"blurry": {}},

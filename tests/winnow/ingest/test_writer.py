@@ -8,7 +8,8 @@ import pytest
 from tests.pools import table
 from winnow.ingest.writer import PoolWriter
 from winnow.pool import images
-from winnow.pool.pool import INDEX, Pool
+from winnow.pool.parts import INDEX
+from winnow.pool.pool import Pool
 
 
 def test_the_index_has_its_columns_and_nothing_of_the_corruption(tmp_path, examples, write):

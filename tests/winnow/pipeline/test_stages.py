@@ -43,7 +43,7 @@ def test_downstream_of_one_arm_is_its_tasks_and_the_comparison(stages):
 
 def test_where_outs_and_records_lie(stages):
     expected = {
-        "ingest": ("data/pool", "data/pool"),
+        "ingest@fashion_mnist": ("data", "data/ingest/fashion_mnist"),
         "curate": ("data", "data/versions"),
         "datasheet@pool": ("results/datasheet/pool", "results/datasheet/pool"),
         "reference": ("results/reference", "results/reference"),

@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from winnow.pool import index, uids
-from winnow.pool.pool import INDEX, Pool
+from winnow.pool.parts import INDEX
+from winnow.pool.pool import Pool
 
 
 def write_index(folder, high, low):

@@ -30,10 +30,20 @@ ARMS = {
     "chosen": {"policy": "learnability", "method": "supervised", "backbone": "tiny", "seed": 0},
 }
 RAW = {
-    "dataset": {"source": "digits", "trusted": 0.5},
+    "datasets": {
+        "pool": {"digits": {"source": "digits", "trusted": 0.5}},
+        "reference": {"trusted": {"held_out_of": "digits", "examples": 1}},
+        "tasks": {
+            "held_out": {
+                "held_out_of": "digits",
+                "splits": {"probe": 1, "val": 1, "test": 1000},
+                "tasks": ["linear_probe", "semi_supervised", "detection"],
+            }
+        },
+    },
+    "tasks": {"linear_probe": {}, "semi_supervised": {}, "detection": {}},
     "curate": {
         "filters": {"blank": {"min_std": 4.0}, "exact_duplicate": {}},
-        "splits": {"reference": 1, "probe": 1, "val": 1, "test": 1000},
     },
     "backbones": {"tiny": {"name": "test_resnet"}},
     "methods": {"supervised": {}},
@@ -60,7 +70,7 @@ class World:
 
     @property
     def pool(self) -> Pool:
-        return open_pool(self.workspace)
+        return open_pool(self.workspace, self.params.datasets)
 
     @property
     def traces(self) -> dict[str, Trace]:
@@ -132,8 +142,8 @@ def make_arm(
         "detection": {"box_ap50": None if arm == "plain" else 0.25, "protocol": "boxes"},
     }
     for task, values in tasks.items():
-        world.write(f"results/tasks/{task}/{arm}/metrics.json", values)
-        world.write(f"results/tasks/{task}/{arm}/cost.json", cost(1.0, 0.1, 40.0, "estimated", evaluate=50))
+        world.write(f"results/tasks/{task}/{arm}/held_out/metrics.json", values)
+        world.write(f"results/tasks/{task}/{arm}/held_out/cost.json", cost(1.0, 0.1, 40.0, "estimated", evaluate=50))
 
 
 @pytest.fixture
@@ -143,9 +153,11 @@ def world(tmp_path: Path) -> World:
     shutil.copy(CODE / "dvc.yaml", tmp_path)
     params = parse(RAW)
     workspace.params.write_text(yaml.safe_dump(dataclasses.asdict(params)))
-    world = World(workspace, params, make_pool(workspace.pool))
+    world = World(workspace, params, make_pool(workspace.dataset("pool", "digits")))
     workspace.version("pool").mkdir(parents=True)
     uid_files.save(workspace.uids("pool"), world.uids[:5])
+    workspace.split("held_out", "test").parent.mkdir(parents=True)
+    uid_files.save(workspace.split("held_out", "test"), [f"{number:032x}" for number in range(1000)])
     world.write("results/reference/cost.json", cost(40.0, 0.004, 1.6, "estimated", reference=400))
     spent = {"curate": 0, "reference": 0, "score": 0, "train": 1000, "total": 1000}
     own = cost(10.0, 0.001, 0.4, "estimated", train=1000, evaluate=7)

@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from tests.loops import BATCH, JOINT, LEARNABILITY, ONLINE, PROXY, SMALL, embedded, weights
-from winnow.config.schema import Arm, ArmPaths, Policy, Pretrain
+from winnow.config.derived import ArmPaths
+from winnow.config.schema import Arm, Policy, Pretrain
 from winnow.pipeline.workspace import Workspace
 from winnow.pool import uids as uid_files
 from winnow.selection.build import ONLINE as ONLINE_SEED

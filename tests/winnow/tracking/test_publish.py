@@ -47,8 +47,8 @@ def test_a_stage_has_its_run_under_one_parent(project):
     (child,) = [run for run in mine if run.data.tags.get("dvc.stage") == "ingest"]
     assert child.data.tags["mlflow.parentRunId"] == parent.info.run_id
     assert child.info.status == parent.info.status == "FINISHED"
-    metrics = json.loads((project / "data/pool/metrics.json").read_text())
-    cost = json.loads((project / "data/pool/cost.json").read_text())
+    metrics = json.loads((project / "data/ingest/digits/metrics.json").read_text())
+    cost = json.loads((project / "data/ingest/digits/cost.json").read_text())
     assert child.data.metrics["result/found"] == metrics["found"]
     assert child.data.metrics["cost/kwh"] == pytest.approx(cost["kwh"])
     assert child.data.metrics["cost/flops_total"] == 0

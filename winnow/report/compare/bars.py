@@ -7,9 +7,10 @@ from matplotlib.figure import Figure
 
 from winnow.report.compare.axes import flops_axis, percent_axis
 from winnow.report.compare.balance import Balance
+from winnow.report.compare.columns import Row
 from winnow.report.compare.corruption import CorruptionShares
 from winnow.report.compare.look import INK, corruption_colours, spent_colours
-from winnow.report.compare.table import Row, ranked
+from winnow.report.compare.table import ranked
 from winnow.report.page import numbers
 
 

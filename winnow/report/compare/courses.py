@@ -10,9 +10,10 @@ from matplotlib.figure import Figure
 
 from winnow.evaluation.curve import Row as Reading
 from winnow.report.compare.axes import Label, flops_axis, label, percent_axis
+from winnow.report.compare.columns import Row
 from winnow.report.compare.corruption import CorruptionShares
 from winnow.report.compare.look import INK, SOFT, Look
-from winnow.report.compare.table import Row, arm_label, choice
+from winnow.report.compare.table import arm_label, choice
 
 UPFRONT = {"curate": "the version", "reference": "the reference"}  # paid for before the first step
 TITLE = "FLOPs spent, reference and scoring included"
@@ -21,13 +22,15 @@ Panels = list[tuple[Axes, list[Row]]]
 
 
 def training_curves(table: list[Row], curves: Mapping[str, list[Reading]], look: Look) -> Figure:
-    """kNN top-1 on val against FLOPs spent. A curve begins after what the arm paid for its version and its
-    reference, which the bars at the foot show.
+    """kNN top-1 on val, or the loss where no task set is read, against FLOPs spent.
+
+    A curve begins after what the arm paid for its version and its reference, which the bars at the foot show.
     """
-    figure, panels = _panels(table, "kNN top-1 on val")
+    read = all("val_top1" in one for rows in curves.values() for one in rows)
+    figure, panels = _panels(table, "kNN top-1 on val" if read else "training loss", percent=read)
+    key = "val_top1" if read else "loss"
     lines = {
-        arm: ([one["flops"] for one in rows], [one["val_top1"] for one in rows])
-        for arm, rows in curves.items()
+        arm: ([one["flops"] for one in rows], [one[key] for one in rows]) for arm, rows in curves.items()
     }
     values = [value for _, top1 in lines.values() for value in top1]
     low, high = (np.floor(10 * min(values)) / 10, max(values)) if values else (0.0, 1.0)
@@ -39,7 +42,8 @@ def training_curves(table: list[Row], curves: Mapping[str, list[Reading]], look:
             axes.plot(*lines[row["arm"]], color=colour, marker=marker, ms=4, lw=2)
         _upfront_bars(axes, rows, look, low, unit)
         axes.set_ylim(low - unit * (0.3 + 0.9 * most_bars), high + unit)
-        axes.set_yticks([tick for tick in axes.get_yticks() if low - 1e-9 <= tick <= min(high + unit, 1.001)])
+        most = min(high + unit, 1.001) if read else high + unit
+        axes.set_yticks([tick for tick in axes.get_yticks() if low - 1e-9 <= tick <= most])
         flops_axis(axes, max(row["flops"]["total"] for row in table), TITLE)
     _label_ends(panels, lines, look)
     return figure
@@ -62,8 +66,8 @@ def corruption_over_training(table: list[Row], corruption: CorruptionShares, loo
     return figure
 
 
-def _panels(table: list[Row], title: str) -> tuple[Figure, Panels]:
-    """A figure with a panel for each method, and its rows; the panels share a vertical axis in percent."""
+def _panels(table: list[Row], title: str, percent: bool = True) -> tuple[Figure, Panels]:
+    """A figure with a panel for each method, and its rows; the panels share a vertical axis."""
     methods = list(dict.fromkeys(row["method"] for row in table))
     size = (5.2 * len(methods) if len(methods) > 1 else 8.6, 4.6)
     figure, grid = plt.subplots(
@@ -72,7 +76,8 @@ def _panels(table: list[Row], title: str) -> tuple[Figure, Panels]:
     grid[0, 0].set_ylabel(title)
     for axes, method in zip(grid[0], methods, strict=True):
         axes.set_title(method, color=INK)
-        percent_axis(axes)
+        if percent:
+            percent_axis(axes)
     rows = [[row for row in table if row["method"] == method] for method in methods]
     return figure, list(zip(grid[0], rows, strict=True))
 

@@ -10,13 +10,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from winnow.config.derive import parts as parts_of
 from winnow.config.derive import reference_of_model
-from winnow.config.schema import POOL, Params
+from winnow.config.schema import CLEAN, POOL, REFERENCE, Params
 from winnow.ledger.cost import UNMEASURED
 from winnow.ledger.energy import QUALITIES
 from winnow.pipeline.files import read_json
 from winnow.pipeline.workspace import Workspace
-from winnow.report.compare.inputs import PRETRAIN, cost, record
+from winnow.report.compare.inputs import PRETRAIN, record
 
 AMOUNTS = ("kwh", "gco2e", "seconds")
 UNKNOWN = {**UNMEASURED, "seconds": None}
@@ -37,8 +38,8 @@ def energy(params: Params, workspace: Workspace, arm: str, reference_flops: int)
         ValueError: naming the file that is missing, or does not fit what the arm was charged.
     """
     parts = [
-        Part(1.0, cost(workspace, PRETRAIN, arm)),
-        *_version(params, workspace, params.arms[arm].version),
+        Part(1.0, record(workspace.arm(arm) / "cost.json", f"{PRETRAIN}@{arm}")),
+        *(part for one in parts_of(params.arms[arm].version) for part in _version(params, workspace, one)),
     ]
     if reference_flops:
         parts.append(_reference(params, workspace, arm, reference_flops))
@@ -67,8 +68,9 @@ def _version(params: Params, workspace: Workspace, version: str) -> list[Part]:
     """The arm's share of every stage that made its version and those that it descends from."""
     found: list[Part] = []
     share = params.pretrain.curation_share
-    while version != POOL:
-        folder, address = workspace.version(version), f"refine@{version}"
+    while version not in (POOL, REFERENCE):
+        stage = "oracle" if version == CLEAN else "refine"
+        folder, address = workspace.version(version), f"{stage}@{version}"
         lineage = record(folder / "lineage.json", address)
         found.append(Part(share, record(folder / "cost.json", address)))
         if trained := lineage["flops"].get("model", 0):

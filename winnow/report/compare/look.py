@@ -8,7 +8,8 @@ people with the common colour blindnesses can tell both apart.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from winnow.report.compare.table import CONTROL, Row, choice
+from winnow.report.compare.columns import Row
+from winnow.report.compare.table import CONTROL, choice
 
 GREY = "#4d4d4d"
 POLICIES = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#882255", "#999933")

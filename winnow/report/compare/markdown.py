@@ -4,7 +4,8 @@ from collections.abc import Iterable, Mapping
 
 from winnow.config.schema import POOL
 from winnow.ledger.energy import QUALITIES
-from winnow.report.compare.table import FLOPS, Row, headlines, ranked
+from winnow.report.compare.columns import Column, Row, headlines
+from winnow.report.compare.table import CONTROL, FLOPS, choice, ranked
 from winnow.report.page import numbers
 
 SHORT = {"reference": "ref"}
@@ -15,29 +16,38 @@ def markdown(table: Iterable[Row], corrupted: Mapping[str, float]) -> str:
     corrupted examples among those that it trained on.
     """
     table = ranked(table)
-    titles = headlines(table)
+    columns = headlines(table)
+    several = len({one.group for one in columns}) > 1
+    titles = [one.name if several else one.title for one in columns]
     refined = any(row["version"] != POOL for row in table)  # else the column would only say `pool`
     qualities = "/".join(sorted({row["energy_quality"] for row in table}, key=QUALITIES.index))
     names = ["arm", "policy", "method", *(["version"] if refined else [])]
     parts = [part for part in FLOPS[:-1] if refined or part != "curate"]
-    head = [*names, *titles.values(), "corrupted share", "FLOPs total"]
+    head = [*names, *titles, "corrupted share", "FLOPs total"]
     head += [" + ".join(SHORT.get(part, part) for part in parts), f"CO2e ({qualities})", "time"]
-    body = [_cells(row, names, list(titles), parts, corrupted[row["arm"]]) for row in table]
+    body = [_cells(row, names, columns, parts, corrupted[row["arm"]]) for row in table]
     return _aligned([head, *body], len(names))
 
 
-def _cells(row: Row, names: list[str], keys: list[str], parts: list[str], corrupted: float) -> list[str]:
+def _cells(
+    row: Row, names: list[str], columns: list[Column], parts: list[str], corrupted: float
+) -> list[str]:
     spent = row["flops"]
     split = " + ".join(f"{100 * spent[part] / (spent['total'] or 1):.0f}" for part in parts)
     return [
-        *(str(row[name]) for name in names),
-        *(numbers.percent(row["tasks"].get(key)) for key in keys),
+        *(_of_mixture(row) if name == "version" else str(row[name]) for name in names),
+        *(numbers.percent(column.value(row)) for column in columns),
         numbers.percent(corrupted),
         numbers.flops(spent["total"]),
         f"{split} %",
         numbers.grams(row["gco2e"]),
         numbers.seconds(row["seconds"]),
     ]
+
+
+def _of_mixture(row: Row) -> str:
+    """The version, with the shares of a mixture."""
+    return choice(row | {"policy": CONTROL}) if row["mixture"] else str(row["version"])
 
 
 def _aligned(lines: list[list[str]], left: int) -> str:

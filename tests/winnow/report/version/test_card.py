@@ -15,7 +15,7 @@ STEPS = [
     {**STEP, "name": "blank", "parameters": {"min_std": 4.0}},
     {**STEP, "name": "exact_duplicate", "parameters": {}, "dropped": {"exact_duplicate": 1}},
 ]
-LINEAGE = {"source": {"source": "digits"}, "parent": None, "model": None, "seed": 0, "steps": STEPS}
+LINEAGE = {"parent": None, "model": None, "seed": 0, "steps": STEPS}
 MODEL = {"name": "DINOv2", "sha256": "e" * 64, "store": "some"}
 REFINED = {"parent": {"name": "pool", "digest": "f" * 64}, "model": MODEL, "flops": {"embeddings": 2_500_000}}
 

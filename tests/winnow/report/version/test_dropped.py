@@ -13,7 +13,7 @@ STEPS = [{**EXPOSURE, "rows_in": 8, "dropped": {"dark": 2, "bright": 1}}]
 
 @pytest.fixture
 def folder(world, tmp_path):
-    lineage = {"source": {"source": "digits"}, "parent": None, "model": None, "seed": 0, "steps": STEPS}
+    lineage = {"parent": None, "model": None, "seed": 0, "steps": STEPS}
     version.write(tmp_path / "v", "v", world.pool, np.equal(REASON, None), REASON, lineage)
     return tmp_path / "v"
 
