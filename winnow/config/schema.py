@@ -133,6 +133,12 @@ class Backbone:
     image_size: int = bounded(28, 8)
     kwargs: dict[str, Any] = field(default_factory=dict)
 
+    def check(self, key: str) -> None:
+        side = self.kwargs.get("img_size")
+        if side not in (None, self.image_size):
+            given = f"{key}.kwargs.img_size: {side}, but {key}.image_size is {self.image_size}"
+            raise ParamsError(f"{given}; leave img_size out")
+
 
 @dataclass
 class View:
