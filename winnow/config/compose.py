@@ -21,6 +21,7 @@ from winnow.config.errors import ParamsError
 from winnow.config.load import HOOK, parse
 from winnow.config.overrides import to_hydra
 from winnow.config.parse import plugin_config
+from winnow.config.paths import check_path
 from winnow.config.plugins import load_plugin
 from winnow.config.shorthands import expand
 
@@ -68,9 +69,10 @@ def complete(raw: dict[str, Any]) -> dict[str, Any]:
     """The same as plain data with every default filled in, plug-ins' own included, and with the derived keys.
 
     Raises:
-        ParamsError: of one line.
+        ParamsError: of one line; also for a data set whose path does not exist.
     """
     params = parse(expand({key: value for key, value in raw.items() if key != HOOK}))
+    check_path("dataset", params.dataset)
     plain = dataclasses.asdict(params)
     for name, method in params.methods.items():
         plain["methods"][name]["settings"] = _settings(

@@ -41,7 +41,7 @@ def test_every_committed_policy_composes(name):
 )
 def test_every_committed_choice_composes(override):
     """With a path where a dataset needs one; what its source's options must say is said."""
-    more = ["dataset.path=x"] if "dataset.path" in missing(override) else []
+    more = [f"dataset.path={CONF}"] if "dataset.path" in missing(override) else []
     more += ["dataset.options.name=CIFAR10"] if "dataset.options.name" in missing(override) else []
     check_plugins(parse(composed([override, *more], CONF)))
 
