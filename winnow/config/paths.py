@@ -25,7 +25,5 @@ def check_path(key: str, dataset: Dataset) -> None:
     if path.exists():
         return
     above = next(folder for folder in path.absolute().parents if folder.exists())
-    raise ParamsError(
-        f"{key}.path: {dataset.path!r} does not exist ({above} does); give a folder or file of this machine, or "
-        "a URL that the source reads"
-    )
+    given = f"{key}.path: {dataset.path!r} does not exist ({above} does)"
+    raise ParamsError(f"{given}; give a folder or file of this machine, or a URL that the source reads")

@@ -271,10 +271,12 @@ class Pretrain:
 class Params:
     """`tasks` holds a block for each task, which is a stage of its own: stages/NAME.py has its `Config`.
 
-    `datasheets` is derived: all versions.
+    `datasheets` is derived: all versions. `scale` is the file of conf/scale; what was made by `debug` is shown
+    as a test of the wiring, not as results.
     """
 
     seed: int = bounded(0, 0, SEED)
+    scale: str = "default"
     run: Run = field(default_factory=Run)
     engine: Engine = field(default_factory=Engine)
     carbon: Carbon = field(default_factory=Carbon)
@@ -292,4 +294,4 @@ class Params:
     typical_seconds: dict[str, float] = field(default_factory=dict)
 
 
-SECTIONS = [f.name for f in dataclasses.fields(Params) if f.name != "seed"]
+SECTIONS = [f.name for f in dataclasses.fields(Params) if f.name not in ("seed", "scale")]

@@ -13,6 +13,7 @@ from winnow.report.compare.grids import Grid
 from winnow.report.compare.look import corruption_colours, spent_colours
 from winnow.report.compare.table import Row, headlines, ranked
 from winnow.report.compare.verdict import equal, verdict
+from winnow.report.compare.wiring import wiring
 from winnow.report.page.render import render
 from winnow.report.page.tiles import data_uri
 
@@ -44,6 +45,7 @@ def page(content: Content) -> str:
         best=_best(table, list(titles)),
         others=_others(table, set(titles)),
         verdict=verdict(content.table, content.params.curate.splits.test, content.corruption),
+        wiring=wiring(content.params),
         equal=equal(table),
         pictures={name: data_uri(path.read_bytes()) for name, path in content.pictures.items()},
         spent=spent_colours(content.table),
