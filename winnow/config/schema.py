@@ -271,8 +271,8 @@ class Pretrain:
 class Params:
     """`tasks` holds a block for each task, which is a stage of its own: stages/NAME.py has its `Config`.
 
-    `datasheets` is derived: all versions. `scale` is the file of conf/scale; what was made by `debug` is shown
-    as a test of the wiring, not as results.
+    `datasheets` is derived: all versions. `scale` names the file of conf/scale: figures made by `debug` are
+    shown as wiring, not as results.
     """
 
     seed: int = bounded(0, 0, SEED)

@@ -10,6 +10,6 @@ def wiring(params: Params) -> str | None:
     if params.scale != DEBUG:
         return None
     return (
-        "Wiring, not results: scale=debug runs every stage on a sample for a few steps, so these figures show "
-        "that it works, and no order of arms can be read from them."
+        "Wiring, not results: scale=debug runs every stage on a sample for a few steps. These figures show "
+        "that it works; no order of arms can be read from them."
     )
