@@ -291,7 +291,6 @@ class Params:
     arms: dict[str, Arm] = field(default_factory=dict)
     pretrain: Pretrain = field(default_factory=Pretrain)
     tasks: dict[str, Any] = field(default_factory=dict)
-    typical_seconds: dict[str, float] = field(default_factory=dict)
 
 
 SECTIONS = [f.name for f in dataclasses.fields(Params) if f.name not in ("seed", "scale")]
