@@ -89,7 +89,8 @@ def _judge(
     stage: Stage, fabric: Fabric, objective: Objective, data: Examples, method: str
 ) -> tuple[Judged, int]:
     def bar(starts: Iterable[int]) -> Iterator[int]:
-        return stage.track(starts, total=-(-len(data) // CHUNK), description=f"{method}: losses of the pool")
+        total, what = -(-len(data) // CHUNK), f"{method}: losses of the pool"
+        return stage.track(starts, total=total, description=what, unit="img", per=CHUNK)
 
     return judge(stage.params, fabric, objective, data, method, bar)
 

@@ -230,7 +230,6 @@ def changed(project, change):
 def test_what_changes_no_byte_runs_nothing(project):
     def change(params):
         params["engine"] = {"cluster": None, "cache_gb": 0.5, "checkpoint_seconds": 7.0}
-        params["typical_seconds"] = {}
 
     assert changed(project, change) == set()
 

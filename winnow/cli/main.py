@@ -31,16 +31,27 @@ def main() -> None:
 
 @main.command()
 @click.argument("overrides", nargs=-1)
-def compose(overrides: tuple[str, ...]) -> None:
+@click.option("--dvc", is_flag=True, help="Write nothing; print the same as arguments of `dvc exp run`.")
+def compose(overrides: tuple[str, ...], dvc: bool) -> None:
     """Write params.yaml from conf/.
 
-    OVERRIDES are Hydra's, such as scale=debug or pretrain.budget=2e13.
+    OVERRIDES choose a file of conf/ (scale=debug, dataset=folder, experiment=methods) or set any key of
+    params.yaml (dataset.path=/data/mine). Short: budget=2e13, seeds=3, arms=uniform,easy, backbone=NAME.
     """
+    workspace = Workspace.find()
+    if dvc:
+        import shlex
+
+        from winnow.config.compose import composed, translated
+
+        composed(list(overrides), workspace.conf)
+        sets = (f"-S {shlex.quote(one)}" for one in translated(list(overrides), workspace.conf))
+        click.echo(" ".join(["dvc exp run", *sets]))
+        return
     from winnow.config.compose import write
 
-    workspace = Workspace.find()
-    write(list(overrides), workspace.conf, workspace.params)
-    click.echo("params.yaml written; now: dvc repro")
+    arms = write(list(overrides), workspace.conf, workspace.params)["arms"]
+    click.echo(f"params.yaml written, {len(arms)} arms: {', '.join(arms)}; now: dvc repro")
 
 
 @main.command()

@@ -6,7 +6,6 @@ the same is done by conf/hydra_plugins/complete.py.
 """
 
 import dataclasses
-import difflib
 import re
 from pathlib import Path
 from typing import Any
@@ -20,10 +19,13 @@ from omegaconf.errors import OmegaConfBaseException
 
 from winnow.config.derive import roles
 from winnow.config.errors import ParamsError
+from winnow.config.laboratory import datasets_of
 from winnow.config.load import HOOK, parse
+from winnow.config.overrides import to_hydra
 from winnow.config.parse import plugin_config
+from winnow.config.paths import check_path
 from winnow.config.plugins import load_plugin
-from winnow.config.shorthand import expand
+from winnow.config.shorthands import expand
 
 HEADER = """\
 # Written by `winnow compose` from conf/, where each key is explained; `dvc repro` reads this file and nothing
@@ -36,33 +38,44 @@ def composed(overrides: list[str], conf: Path) -> dict[str, Any]:
     """Compose, complete and validate; returns plain data.
 
     Args:
-        overrides: Hydra's, such as `scale=debug` or `pretrain.budget=2e12`.
+        overrides: such as `scale=debug` or `pretrain.budget=2e12`: winnow/config/overrides.py.
         conf: the folder of Hydra groups.
 
     Raises:
         ParamsError: one line with the key, the value and what is allowed.
     """
-    raw = _compose(overrides, conf)
+    raw = _compose(translated(overrides, conf), conf)
     return complete(raw)
 
 
-def write(overrides: list[str], conf: Path, path: Path) -> None:
-    """Compose, validate, and replace `path` in one step."""
-    text = HEADER + yaml.safe_dump(
-        composed(overrides, conf), sort_keys=False, default_flow_style=None, width=110
-    )
+def translated(overrides: list[str], conf: Path) -> list[str]:
+    """The overrides of `winnow compose` as Hydra's own, which `dvc exp run -S` takes.
+
+    Raises:
+        ParamsError: of one line.
+    """
+    return to_hydra(overrides, conf, lambda some: _compose(some, conf))
+
+
+def write(overrides: list[str], conf: Path, path: Path) -> dict[str, Any]:
+    """Compose, validate, and replace `path` in one step; returns what it holds now."""
+    found = composed(overrides, conf)
+    text = HEADER + yaml.safe_dump(found, sort_keys=False, default_flow_style=None, width=110)
     partial = path.with_suffix(".partial")
     partial.write_text(text, encoding="utf-8")
     partial.replace(path)
+    return found
 
 
 def complete(raw: dict[str, Any]) -> dict[str, Any]:
     """The same as plain data with every default filled in, plug-ins' own included, and with the derived keys.
 
     Raises:
-        ParamsError: of one line.
+        ParamsError: of one line; also for a data set whose path does not exist.
     """
-    params = parse(expand({key: value for key, value in raw.items() if key != HOOK}))
+    params = parse(datasets_of(expand({key: value for key, value in raw.items() if key != HOOK})))
+    for name, (role, one) in roles(params).items():
+        check_path(f"datasets.{role}.{name}", one)
     plain = dataclasses.asdict(params)
     for name, method in params.methods.items():
         plain["methods"][name]["settings"] = _settings(
@@ -104,34 +117,18 @@ def _compose(overrides: list[str], conf: Path) -> dict[str, Any]:
         with initialize_config_dir(version_base="1.3", config_dir=str(conf)):
             raw = OmegaConf.to_container(hydra_compose("config", overrides=overrides), resolve=True)
     except (HydraException, OmegaConfBaseException) as error:
-        raise ParamsError(_hydra_line(error, overrides, conf)) from None
+        raise ParamsError(_hydra_line(error, overrides)) from None
     except yaml.YAMLError as error:
         raise ParamsError(f"conf: not valid YAML: {' '.join(str(error).split())}") from None
     assert isinstance(raw, dict)
     return {str(key): value for key, value in raw.items()}
 
 
-def _hydra_line(error: Exception, overrides: list[str], conf: Path) -> str:
-    """Hydra's message without its search path, and for a key that does not exist the keys that do."""
+def _hydra_line(error: Exception, overrides: list[str]) -> str:
+    """Hydra's message without its search path, after the overrides that it is about."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     text = "; ".join(
         line for line in lines if "path=" not in line and not line.startswith("Config search path")
     )
-    unknown = re.match(r"Could not override '([^']+)'", text)
-    if unknown:
-        return _allowed(unknown.group(1), conf)
-    return f"{' '.join(overrides)}: {text}"[:500]
-
-
-def _allowed(key: str, conf: Path) -> str:
-    """What to say of a key that conf/ does not have: the keys that it has there, or that + adds it."""
-    node: Any = composed([], conf)
-    *path, last = key.split(".")
-    for part in path:
-        node = node.get(part, {}) if isinstance(node, dict) else {}
-    names = [str(name) for name in node] if isinstance(node, dict) else []
-    if last in names:
-        return f"{key}: has its default in conf/; write +{key}=VALUE to set it"
-    near = difflib.get_close_matches(last, names, n=1)
-    hint = f" did you mean {near[0]}?" if near else ""
-    return f"{key}: not a key;{hint} allowed there: {', '.join(names) or 'nothing'}"
+    about = [one for one in overrides if re.split("[=@]", one.lstrip("+~"))[0] in text]
+    return f"{' '.join(about) or 'conf'}: {text}"[:500]

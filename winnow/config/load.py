@@ -16,8 +16,10 @@ from winnow.config.bounds import check
 from winnow.config.checks import check_names
 from winnow.config.derive import derive
 from winnow.config.errors import ParamsError
+from winnow.config.laboratory import LABORATORY
 from winnow.config.parse import one_line
 from winnow.config.schema import SECTIONS, Params
+from winnow.config.shorthands import SHORTHANDS
 
 MEND = "write it with: winnow compose"
 # The key of conf/config.yaml by which DVC's own composition fills in defaults; see conf/hydra_plugins.
@@ -56,7 +58,9 @@ def read(path: Path | str) -> dict[str, Any]:
         raise ParamsError(f"{Path(path).name}: {found} at the top; it must be a mapping of sections")
     _refuse_cycles(raw, Path(path).name)
     raw.pop(HOOK, None)
-    return raw
+    # DVC's own composition leaves the shorthands, which `complete` has written out, as null.
+    left = {*SHORTHANDS, *LABORATORY}
+    return {key: value for key, value in raw.items() if value is not None or key not in left}
 
 
 def parse(raw: dict[str, Any]) -> Params:

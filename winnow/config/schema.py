@@ -85,6 +85,12 @@ class Backbone:
     image_size: int = bounded(28, 8)
     kwargs: dict[str, Any] = field(default_factory=dict)
 
+    def check(self, key: str) -> None:
+        side = self.kwargs.get("img_size")
+        if side not in (None, self.image_size):
+            given = f"{key}.kwargs.img_size: {side}, but {key}.image_size is {self.image_size}"
+            raise ParamsError(f"{given}; leave img_size out")
+
 
 @dataclass
 class View:
@@ -209,11 +215,13 @@ class Pretrain:
 class Params:
     """`tasks` holds a block for each task, which is a stage of its own: stages/NAME.py has its `Config`.
 
+    `scale` names the file of conf/scale: figures made by `debug` are shown as wiring, not as results.
     Derived: `ingests`, every dataset that has a source; `datasheets`, all versions; `oracles`, the version
     `clean` where an arm trains on it; `cells`, for each task what it measures; `comparison`.
     """
 
     seed: int = bounded(0, 0, SEED)
+    scale: str = "default"
     run: Run = field(default_factory=Run)
     engine: Engine = field(default_factory=Engine)
     carbon: Carbon = field(default_factory=Carbon)
@@ -232,7 +240,6 @@ class Params:
     tasks: dict[str, Any] = field(default_factory=dict)
     cells: dict[str, dict[str, Cell]] = field(default_factory=dict)
     comparison: Comparison = field(default_factory=Comparison)
-    typical_seconds: dict[str, float] = field(default_factory=dict)
 
 
-SECTIONS = [f.name for f in dataclasses.fields(Params) if f.name != "seed"]
+SECTIONS = [f.name for f in dataclasses.fields(Params) if f.name not in ("seed", "scale")]

@@ -149,7 +149,8 @@ class Embeddings:
         chunks = [missing[start : start + CHUNK] for start in range(0, len(missing), CHUNK)]
         computed = self._compute([[items[i] for i in chunk] for chunk in chunks])
         pairs = zip(chunks, computed, strict=True)
-        for chunk, vectors in self.track(pairs, total=len(chunks), description=f"embed {what}"):
+        shown = {"description": f"embed {what}", "unit": "img" if what == "images" else what, "per": CHUNK}
+        for chunk, vectors in self.track(pairs, total=len(chunks), **shown):
             store.add([keys[i] for i in chunk], vectors)
 
     def _compute(self, chunks: list[list[Any]]) -> Iterator[np.ndarray]:

@@ -58,7 +58,7 @@ def ingest_source(
     """Write the pool of one source into an existing folder.
 
     Args:
-        track: `track(items, description=, total=, done=, status=)` iterates over items and shows progress.
+        track: iterates over items and shows progress, as winnow.pipeline.progress.track.
         cluster: that of winnow/pipeline/executors.py.
         resume: keep what an interrupted run left in the folder, and delete it if it is not of this source.
 
@@ -84,7 +84,7 @@ def ingest_source(
     groups = _in_order(_chunks(tasks), partial(work, rules=rules), cluster)
     total = source.count(dataset) if hasattr(source, "count") and dataset.limit is None else None
     status = partial(_status, counts)
-    shown = track(groups, description="ingest", total=total, done=point.tasks, status=status)
+    shown = track(groups, description="ingest", total=total, done=point.tasks, status=status, unit="img")
     with PoolWriter(folder, rules.classes, state) as pool:
         _store(shown, pool, counts, point)
     counts["found"] += counts["copies"]

@@ -9,18 +9,21 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from winnow.config.compose import complete
-from winnow.config.load import HOOK
+from winnow.config.laboratory import LABORATORY
+from winnow.config.shorthands import SHORTHANDS
 
 
 def fill(_root_: DictConfig) -> bool:
     """Complete the configuration in place; `complete` itself leaves out the key that this stands for."""
     raw: Any = OmegaConf.to_container(_root_, resolve=False)
-    whole = complete(raw)
     with open_dict(_root_):
-        for key in set(raw) - set(whole) - {HOOK}:  # shorthands, which params.yaml does not have
-            del _root_[key]
-        for key, value in whole.items():
+        for key, value in complete(raw).items():
             _root_[key] = value
+        for key in (
+            *SHORTHANDS,
+            *LABORATORY,
+        ):  # written out by now; they cannot be deleted while Hydra walks over the keys
+            _root_[key] = None
     return True
 
 

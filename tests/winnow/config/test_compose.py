@@ -6,10 +6,11 @@ import sys
 import pytest
 import yaml
 
-from winnow.config.compose import composed, write
+from winnow.config.compose import composed, translated, write
 from winnow.config.errors import ParamsError
 from winnow.config.load import HOOK, load, parse
 from winnow.config.plugins import plugins
+from winnow.config.shorthands import SHORTHANDS
 from winnow.pipeline.workspace import Workspace
 from winnow.preflight import check_plugins
 
@@ -40,7 +41,7 @@ def test_every_committed_policy_composes(name):
 )
 def test_every_committed_choice_composes(override):
     """With a path where a dataset needs one; what its source's options must say is said."""
-    more = ["dataset.path=x"] if "dataset.path" in missing(override) else []
+    more = [f"dataset.path={CONF}"] if "dataset.path" in missing(override) else []
     more += ["dataset.options.name=CIFAR10"] if "dataset.options.name" in missing(override) else []
     check_plugins(parse(composed([override, *more], CONF)))
 
@@ -136,11 +137,15 @@ def test_dvc_composes_the_same(tmp_path):
         "import sys; from dvc.utils.hydra import compose_and_dump\n"
         "compose_and_dump(sys.argv[1], 'CONF', None, 'config', 'CONF/hydra_plugins', sys.argv[2:])"
     )
-    out, overrides = tmp_path / "dvc.yaml", ["experiment=methods", "scale=debug", "+curate.filters.blur={}"]
-    command = [sys.executable, "-c", code.replace("CONF", str(CONF)), str(out), *overrides]
+    out = tmp_path / "dvc.yaml"
+    overrides = ["experiment=methods", "scale=debug", "curate.filters.blur={}", "curate.filters.tiny=false"]
+    overrides += ["arms=siglip,easy", "seeds=2", "budget=1e11", "backbone=test_vit"]
+    dvc = translated(overrides, CONF)
+    command = [sys.executable, "-c", code.replace("CONF", str(CONF)), str(out), *dvc]
     subprocess.run(command, check=True, cwd=WORKSPACE.root)
     found = yaml.safe_load(out.read_text())
     assert found.pop(HOOK) is True
+    assert [found.pop(name) for name in SHORTHANDS] == [None] * len(SHORTHANDS)
     assert found == composed(overrides, CONF)
     assert load(out) == parse(found)
 

@@ -31,8 +31,8 @@ def pool(whole_pool, tmp_path):
 
 
 @pytest.fixture
-def version(pool):
-    folder = pool.parent / "versions/pool"
+def version(pool, tmp_path):
+    folder = tmp_path / "data/versions/pool"
     folder.mkdir(parents=True)
     names = sorted(pq.read_table(pool / "index.parquet")["uid"].to_pylist())
     uids.save(folder / "uids.npy", names[:15])

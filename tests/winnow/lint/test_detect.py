@@ -43,6 +43,7 @@ def test_a_parquet_file_says_it_by_its_metadata(tmp_path):
 
 
 def test_the_dataset_of_params(tmp_path):
+    (tmp_path / "0.tar").touch()
     overrides = ["dataset=webdataset", f"dataset.path={tmp_path / '0.tar'}", "scale=debug"]
     text = yaml.safe_dump(composed(overrides, Workspace(CODE).conf))
     (tmp_path / "params.yaml").write_text(text)

@@ -33,12 +33,12 @@ def test_our_reading_of_the_dag_is_dvcs(stages):
 def test_downstream_of_one_arm_is_its_tasks_and_the_comparison(stages):
     assert stages.downstream("pretrain@supervised-hard") == {
         "pretrain@supervised-hard",
-        "linear_probe@supervised-hard",
-        "semi_supervised@supervised-hard",
-        "detection@supervised-hard",
+        "linear_probe@supervised-hard.held_out",
+        "semi_supervised@supervised-hard.held_out",
+        "detection@supervised-hard.held_out",
         "compare",
     }
-    assert stages.downstream("ingest") == set(stages.entries) - {"plugins"}
+    assert stages.downstream("ingest@fashion_mnist") == set(stages.entries) - {"plugins"}
 
 
 def test_where_outs_and_records_lie(stages):
@@ -48,9 +48,9 @@ def test_where_outs_and_records_lie(stages):
         "datasheet@pool": ("results/datasheet/pool", "results/datasheet/pool"),
         "reference": ("results/reference", "results/reference"),
         "pretrain@simclr-uniform": ("results/pretrain/simclr-uniform", "results/pretrain/simclr-uniform"),
-        "detection@simclr-uniform": (
-            "results/tasks/detection/simclr-uniform",
-            "results/tasks/detection/simclr-uniform",
+        "detection@simclr-uniform.held_out": (
+            "results/tasks/detection/simclr-uniform/held_out",
+            "results/tasks/detection/simclr-uniform/held_out",
         ),
         "compare": ("results/compare", "results/compare"),
     }
@@ -61,7 +61,8 @@ def test_versions_that_are_read_and_made_and_tasks(stages):
     assert stages["curate"].makes_versions == ["pool", "reference"]
     assert stages["pretrain@simclr-uniform"].reads_versions == ["pool", "reference"]
     assert stages["datasheet@reference"].reads_versions == ["reference"]
-    assert stages["ingest"].makes_versions == stages["ingest"].reads_versions == []
+    assert stages["ingest@fashion_mnist"].makes_versions == []
+    assert stages["ingest@fashion_mnist"].reads_versions == []
     assert stages.tasks == ["linear_probe", "semi_supervised", "detection"]
 
 

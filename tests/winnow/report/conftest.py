@@ -76,6 +76,18 @@ class World:
     def traces(self) -> dict[str, Trace]:
         return {arm: read_trace(self.workspace.arm(arm) / "trace.parquet") for arm in self.params.arms}
 
+    def record(self, name: str) -> Path:
+        """The file of what only reports may know of the dataset."""
+        return self.workspace.provenance("digits") / f"{name}.parquet"
+
+    def record(self, name: str) -> Path:
+        """The file of what only reports may know of the dataset."""
+        return self.workspace.provenance("digits") / f"{name}.parquet"
+
+    def record(self, name: str) -> Path:
+        """The file of what only reports may know of the dataset."""
+        return self.workspace.provenance("digits") / f"{name}.parquet"
+
     def read(self, name: str) -> dict:
         return json.loads((self.workspace.root / name).read_text())
 
@@ -152,8 +164,17 @@ def world(tmp_path: Path) -> World:
     workspace = Workspace(tmp_path)
     shutil.copy(CODE / "dvc.yaml", tmp_path)
     params = parse(RAW)
-    workspace.params.write_text(yaml.safe_dump(dataclasses.asdict(params)))
+    workspace.params.write_text(yaml.safe_dump(dataclasses.asdict(params), sort_keys=False))
     world = World(workspace, params, make_pool(workspace.dataset("pool", "digits")))
+    workspace.provenance("digits").mkdir(parents=True)
+    for name in ("dropped", "corruption", "sources"):
+        (workspace.dataset("pool", "digits") / f"{name}.parquet").rename(world.record(name))
+    workspace.provenance("digits").mkdir(parents=True)
+    for name in ("dropped", "corruption", "sources"):
+        (workspace.dataset("pool", "digits") / f"{name}.parquet").rename(world.record(name))
+    workspace.provenance("digits").mkdir(parents=True)
+    for name in ("dropped", "corruption", "sources"):
+        (workspace.dataset("pool", "digits") / f"{name}.parquet").rename(world.record(name))
     workspace.version("pool").mkdir(parents=True)
     uid_files.save(workspace.uids("pool"), world.uids[:5])
     workspace.split("held_out", "test").parent.mkdir(parents=True)

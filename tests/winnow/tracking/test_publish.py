@@ -152,3 +152,25 @@ def test_a_killed_stage_is_marked_and_leaves_no_half_written_out(project):
         time.sleep(0.5)
     assert client.get_run(state[0].info.run_id).info.status == "KILLED"
     assert not (project / "results/reference/models").exists()
+
+
+def test_children_that_create_the_database_at_once_do_not_fail(tmp_path):
+    """Two of three did (`table experiments already exists`): the client makes the tables when it is made."""
+    code = (
+        "import sys, time; from pathlib import Path; from winnow.pipeline.workspace import Workspace\n"
+        "from winnow.tracking.runs import Runs\n"
+        "print('ready', flush=True); sys.stdin.readline()\n"
+        "Runs(Workspace(Path(sys.argv[1]))).start('stage', 'one', {})"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path)]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    children = [subprocess.Popen(command, env=environment(), **pipes) for _ in range(3)]
+    for child in children:
+        child.stdout.readline()
+    for child in children:
+        child.stdin.write("go\n")
+        child.stdin.flush()
+    ends = [(child.communicate()[1], child.returncode) for child in children]
+    assert [code for _, code in ends] == [0, 0, 0], ends
+    kinds = [run.data.tags["winnow.kind"] for run in runs(tmp_path)[1]]
+    assert sorted(kinds) == ["pipeline", "stage", "stage", "stage"]

@@ -67,7 +67,7 @@ def test_rdf_leads_from_the_version_to_its_parent_source_and_steps(third):
     origins = set(graph.objects(this, PROV.wasDerivedFrom))
     assert {
         URIRef(f"urn:winnow:version:{'a' * 64}"),
-        URIRef(f"urn:winnow:pool:{facts['pool']['digest']}"),
+        URIRef(f"urn:winnow:dataset:{facts['datasets']['digits']['digest']}"),
     } < origins
     assert len(origins) == 3
     activity = graph.value(this, PROV.wasGeneratedBy)

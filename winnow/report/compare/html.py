@@ -14,6 +14,7 @@ from winnow.report.compare.grids import Grid
 from winnow.report.compare.look import corruption_colours, spent_colours
 from winnow.report.compare.table import choice, is_oracle, ranked
 from winnow.report.compare.verdict import equal, verdict
+from winnow.report.compare.wiring import wiring
 from winnow.report.page.render import render
 from winnow.report.page.tiles import data_uri
 
@@ -49,6 +50,7 @@ def page(content: Content) -> str:
         choice=choice,
         is_oracle=is_oracle,
         verdict=verdict(content.table, content.tested, content.corruption),
+        wiring=wiring(content.params),
         equal=equal(table),
         pictures={name: data_uri(path.read_bytes()) for name, path in content.pictures.items()},
         spent=spent_colours(content.table),

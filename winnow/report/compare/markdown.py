@@ -11,9 +11,9 @@ from winnow.report.page import numbers
 SHORT = {"reference": "ref"}
 
 
-def markdown(table: Iterable[Row], corrupted: Mapping[str, float]) -> str:
+def markdown(table: Iterable[Row], corrupted: Mapping[str, float], note: str | None = None) -> str:
     """The table, whose columns line up without being rendered; `corrupted` maps each arm to the share of
-    corrupted examples among those that it trained on.
+    corrupted examples among those that it trained on. A note stands above it.
     """
     table = ranked(table)
     columns = headlines(table)
@@ -26,7 +26,8 @@ def markdown(table: Iterable[Row], corrupted: Mapping[str, float]) -> str:
     head = [*names, *titles, "corrupted share", "FLOPs total"]
     head += [" + ".join(SHORT.get(part, part) for part in parts), f"CO2e ({qualities})", "time"]
     body = [_cells(row, names, columns, parts, corrupted[row["arm"]]) for row in table]
-    return _aligned([head, *body], len(names))
+    text = _aligned([head, *body], len(names))
+    return f"> **{note}**\n\n{text}" if note else text
 
 
 def _cells(

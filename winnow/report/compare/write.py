@@ -12,6 +12,7 @@ from winnow.pool.uids import load
 from winnow.report.compare import accounting, balance, columns, corruption, grids, html, plots, table
 from winnow.report.compare.inputs import curve, trace
 from winnow.report.compare.markdown import markdown
+from winnow.report.compare.wiring import wiring
 from winnow.selection.trace import Trace
 
 
@@ -28,7 +29,7 @@ def write(params: Params, workspace: Workspace, out: Path) -> dict[str, Any]:
     found = corruption.read(pool, workspace, traces)
     write_json(out / "table.json", rows)
     shares = {arm: found.total(arm) for arm in params.arms}
-    (out / "table.md").write_text(markdown(rows, shares), encoding="utf-8")
+    (out / "table.md").write_text(markdown(rows, shares, wiring(params)), encoding="utf-8")
     pictures = plots.draw(out / "plots", rows, curves, found, balance.read(pool, workspace, traces))
     shown = {arm: grids.of_trace(pool, one, found.rows) for arm, one in traces.items() if grids.scored(one)}
     protocols, counted = table.protocols(params, workspace), accounting.read(workspace)

@@ -1,7 +1,10 @@
 """table.md of the world of conftest.py."""
 
+import dataclasses
+
 from winnow.report.compare.markdown import markdown
 from winnow.report.compare.table import rows
+from winnow.report.compare.wiring import wiring
 
 
 def cells(text: str) -> list[list[str]]:
@@ -34,3 +37,11 @@ def test_unknown_is_written_as_such(world):
     text = markdown(table, {"plain": 0.0, "chosen": 0.0})
     assert "CO2e (estimated/unknown)" in text
     assert cells(text)[3][-2:] == ["unknown", "unknown"]
+
+
+def test_what_a_debug_run_made_is_no_result(world):
+    table, shares = rows(world.params, world.workspace), {"plain": 0.0, "chosen": 0.0}
+    debug = dataclasses.replace(world.params, scale="debug")
+    text = markdown(table, shares, wiring(debug))
+    assert text.startswith("> **Wiring, not results: scale=debug")
+    assert text.endswith("\n\n" + markdown(table, shares, wiring(world.params)))

@@ -9,6 +9,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from winnow.report.compare import axes, balance, corruption, inputs, look, plots, table
+from winnow.report.compare.columns import main_column
+from winnow.report.compare.columns import main_column
 from winnow.report.compare.courses import training_curves
 from winnow.report.compare.scatter import accuracy
 
@@ -55,7 +57,7 @@ def test_without_energy_there_is_no_picture_of_it(world, tmp_path):
 def test_an_arm_of_unknown_energy_is_left_out_and_named(world):
     rows = table.rows(world.params, world.workspace)
     rows[0]["gco2e"] = None
-    figure = accuracy(rows, look.Look.of(rows), "gco2e")
+    figure = accuracy(rows, look.Look.of(rows), main_column(rows), "gco2e")
     legend = figure.axes[0].get_legend()
     assert [text.get_text() for text in legend.get_texts()] == ["supervised", "plain: cost unknown"]
     plots.plt.close(figure)

@@ -1,6 +1,7 @@
 """The comparison as a whole, its files and its page, over the world of conftest.py."""
 
 import copy
+import dataclasses
 import json
 import subprocess
 import sys
@@ -148,3 +149,11 @@ def test_versions_are_told_apart_and_paid_for(world, cost, words):
     assert "curate + reference + score + train" in text
     assert "there is no uniform arm to compare with" in text
     assert "25 + 0 + 0 + 75 %" in text.replace("\u00a0", " ")
+
+
+@pytest.mark.slow
+def test_a_debug_run_is_marked_as_wiring_in_table_and_page(compared, world):
+    out, _ = compared(dataclasses.replace(world.params, scale="debug"))
+    for name in ("table.md", "report.html"):
+        assert "Wiring, not results: scale=debug" in (out / name).read_text()
+    assert "Wiring" not in (compared(name="real")[0] / "report.html").read_text()

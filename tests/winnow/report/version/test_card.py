@@ -106,7 +106,7 @@ def test_equal_bytes_and_no_time(card, world):
 
 def test_does_not_need_the_record_of_the_corruption(card, world):
     before = card()
-    (world.pool.folder / "corruption.parquet").unlink()
+    world.record("corruption").unlink()
     assert card() == before
     assert "wrong_label" not in before
 

@@ -10,18 +10,18 @@ from typing import Any
 from winnow.config.errors import ParamsError
 from winnow.config.schema import POOL, REFERENCE, TASKS
 
-DATASET, EACH, PHOTOS = "dataset", "each_dataset", "photos"
+LABORATORY = DATASET, EACH, PHOTOS = "dataset", "each_dataset", "photos"
 TRUSTED, HELD_OUT = "trusted", "held_out"  # the names of what a laboratory run holds out
 ALL_TASKS = ["linear_probe", "semi_supervised", "detection"]
 
 
-def expand(raw: dict[str, Any]) -> dict[str, Any]:
+def datasets_of(raw: dict[str, Any]) -> dict[str, Any]:
     """The same with `datasets` in the place of the shorthands.
 
     Raises:
         ParamsError: if both say what the pool is.
     """
-    out = {key: value for key, value in raw.items() if key not in (DATASET, EACH, PHOTOS)}
+    out = {key: value for key, value in raw.items() if key not in LABORATORY}
     one, each = raw.get(DATASET) or {}, raw.get(EACH) or {}
     datasets: dict[str, Any] = {
         role: dict(some) for role, some in (raw.get("datasets") or {}).items() if some
