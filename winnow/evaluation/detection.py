@@ -114,8 +114,8 @@ def protocol(settings: Config, training: Scenes, test: Scenes) -> str:
     return (
         f"Mask R-CNN with FPN ({DESCRIPTION}), whole encoder finetuned with its BatchNorm fixed as "
         f"pretrained; {settings.steps} steps of AdamW, batch {settings.batch_size}, lr {settings.lr:g}, "
-        f"warm-up and cosine, weight decay {WEIGHT_DECAY:g}, gradients clipped to {CLIP:g}, on {len(training)} "
-        f"scenes of {settings.canvas} px with {objects} objects composed from the probe split; last step "
-        f"evaluated by faster-coco-eval on {len(test)} scenes with {tested} objects composed from the test "
-        "split; for comparing arms, not comparable with detectron2's COCO numbers"
+        f"warm-up and cosine, weight decay {WEIGHT_DECAY:g}, gradients clipped to {CLIP:g}, on "
+        f"{len(training)} scenes of {settings.canvas} px with {objects} objects composed from the probe "
+        f"split; last step evaluated by faster-coco-eval on {len(test)} scenes with {tested} objects "
+        "composed from the test split; for comparing arms, not comparable with detectron2's COCO numbers"
     )

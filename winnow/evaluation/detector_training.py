@@ -113,7 +113,7 @@ def predict(net: nn.Module, chunks: Iterable[Chunk], fabric: Fabric) -> tuple[Fo
 
         def run(into: list[Any] = outputs, inputs: list[Tensor] = inputs, sizes: Any = sizes) -> None:
             with fabric.autocast():
-                into.extend(detect(net, inputs, sizes))  # type: ignore[arg-type]
+                into.extend(detect(net, inputs, sizes))
 
         if number:
             run()

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from models.detector import PICTURE_DESCRIPTION, picture_detector
 from winnow.config.bounds import bounded
+from winnow.config.errors import ParamsError
 from winnow.evaluation.average_precision import KINDS, NAMES, evaluate
 from winnow.evaluation.detector_training import (
     CLIP,
@@ -36,7 +37,7 @@ CHUNK = 4  # pictures: their masks are pasted at full size, 1.2 MB for each dete
 
 @dataclass
 class PictureConfig:
-    """`short_side` and `long_side` bound a picture's sides in pixels; `flip` is the share that is mirrored."""
+    """`short_side`, `long_side` bound a picture's sides in pixels; `flip` is the share that is mirrored."""
 
     short_side: int = bounded(256, 32)
     long_side: int = bounded(448, 32)
@@ -45,9 +46,11 @@ class PictureConfig:
     batch_size: int = bounded(4, 1)
     lr: float = bounded(1e-3, above=0)
 
-    def __post_init__(self) -> None:
+    def check(self, key: str) -> None:
+        """The rule about two keys."""
         if self.long_side < self.short_side:
-            raise ValueError(f"long_side: {self.long_side} is below short_side: {self.short_side}; raise it")
+            at = f"{key}.long_side: {self.long_side} is below {key}.short_side: {self.short_side}"
+            raise ParamsError(f"{at}; raise it")
 
 
 def split_rows(pool: Pool, annotations: Annotations) -> tuple[dict[str, np.ndarray], list[str]]:
@@ -146,11 +149,11 @@ def protocol(settings: PictureConfig, training: Pictures, test: Pictures) -> str
     masks = training.has_masks and test.has_masks
     objects = [sum((~data.objects(i).crowd).sum() for i in range(len(data))) for data in (training, test)]
     return (
-        f"{'Mask' if masks else 'Faster'} R-CNN with FPN ({PICTURE_DESCRIPTION}), whole encoder finetuned with "
-        f"its BatchNorm fixed as pretrained; {settings.steps} steps of AdamW, batch {settings.batch_size}, lr "
-        f"{settings.lr:g}, warm-up and cosine, weight decay {WEIGHT_DECAY:g}, gradients clipped to {CLIP:g}, "
-        f"on {len(training)} pictures with {objects[0]} objects, shorter side {settings.short_side} px, longer "
-        f"at most {settings.long_side}, mirrored with probability {settings.flip:g}; last step evaluated by "
-        f"faster-coco-eval on {len(test)} pictures with {objects[1]} objects; a small detector, not comparable "
-        "with published COCO numbers"
+        f"{'Mask' if masks else 'Faster'} R-CNN with FPN ({PICTURE_DESCRIPTION}), whole encoder finetuned "
+        f"with its BatchNorm fixed as pretrained; {settings.steps} steps of AdamW, batch "
+        f"{settings.batch_size}, lr {settings.lr:g}, warm-up and cosine, weight decay {WEIGHT_DECAY:g}, "
+        f"gradients clipped to {CLIP:g}, on {len(training)} pictures with {objects[0]} objects, shorter side "
+        f"{settings.short_side} px, longer at most {settings.long_side}, mirrored with probability "
+        f"{settings.flip:g}; last step evaluated by faster-coco-eval on {len(test)} pictures with "
+        f"{objects[1]} objects; a small detector, not comparable with published COCO numbers"
     )

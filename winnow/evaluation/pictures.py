@@ -118,7 +118,8 @@ class Pictures:
     @cached_property
     def coco(self) -> dict[str, Any]:
         """The truth in COCO's format, in pixels of the stored pictures."""
-        images, annotations = [], []
+        images: list[dict[str, Any]] = []
+        annotations: list[dict[str, Any]] = []
         for i, (height, width) in enumerate(self.sizes):
             uid = self.pool.index.uid(int(self.rows[i]))
             images.append({"id": i + 1, "width": width, "height": height, "file_name": uid})
