@@ -13,7 +13,9 @@ from models import encoders
 from models.flops import measure
 from winnow.config.schema import Run
 from winnow.evaluation import scenes
-from winnow.evaluation.detection import Config, _order, evaluate, finetune, protocol
+from winnow.evaluation.average_precision import evaluate
+from winnow.evaluation.detection import Config, finetune, protocol
+from winnow.evaluation.detector_training import _order
 from winnow.evaluation.scene_pictures import draw_samples
 from winnow.training.device import launch
 
