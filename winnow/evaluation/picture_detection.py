@@ -114,16 +114,29 @@ def finetune_pictures(
         ValueError: if the encoder has no maps for a detector, a picture cannot be read, or the loss is not
             finite.
     """
-    torch.manual_seed(seed)  # the initialisation of new layers and torchvision's sampling use the global RNG
     masks = training.has_masks and test.has_masks
+    net, spent = finetune_detector(encoder, training, masks, settings, seed, fabric, bar)
+    return evaluated(net, test, masks, fabric, spent)
+
+
+def finetune_detector(
+    encoder: nn.Module,
+    training: Pictures,
+    masks: bool,
+    settings: PictureConfig,
+    seed: int,
+    fabric: Fabric,
+    bar: Bar = iter,
+) -> tuple[nn.Module, int]:
+    """The trained detector, and the FLOPs of its training; raises as `finetune_pictures`."""
+    torch.manual_seed(seed)  # the initialisation of new layers and torchvision's sampling use the global RNG
     net = picture_detector(encoder, len(training.pool.classes), training.sides, masks, MEAN, STD)
 
     def batches(chosen: list[int], step: int) -> tuple[list[Tensor], list[dict[str, Tensor]]]:
         return training.batch(chosen, masks, settings.flip, generator("detection", seed, "flip", step))
 
     schedule = Schedule(settings.steps, settings.batch_size, settings.lr, "tasks.detection.pictures.lr")
-    spent = train(net, batches, len(training), schedule, seed, fabric, bar)
-    return evaluated(net, test, masks, fabric, spent)
+    return net, train(net, batches, len(training), schedule, seed, fabric, bar)
 
 
 def evaluated(net: nn.Module, test: Pictures, masks: bool, fabric: Fabric, spent: int = 0) -> Outcome:
