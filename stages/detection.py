@@ -9,6 +9,7 @@ They depend on the seed and the splits only, so every arm gets the same ones.
 from typing import Any
 
 from winnow.evaluation import picture_detection
+from winnow.evaluation.average_precision import SHORT
 from winnow.evaluation.detection import Config, finetune, make_scenes, protocol
 from winnow.evaluation.detector_training import Outcome
 from winnow.evaluation.scene_pictures import draw_pictures, draw_samples
@@ -17,6 +18,8 @@ from winnow.pool.annotations import Annotations
 from winnow.pool.pool import Pool, open_pool
 from winnow.training.device import launch
 from winnow.training.weights import load_encoder
+
+MAIN = [[name] for name in SHORT]  # what is printed of the metrics, of boxes and of masks
 
 
 def detection(stage: Stage) -> None:
@@ -35,7 +38,8 @@ def detection(stage: Stage) -> None:
     estimated = "first training step x steps + first inference batch x images; proposals and sizes vary"
     stage.facts["flops_estimated"] = estimated
     stage.metrics.update(outcome.metrics, protocol=done)
-    shown = [f"{name} {'undefined' if v is None else f'{v:.4f}'}" for name, v in outcome.metrics.items()]
+    main_ones = {name: v for name, v in outcome.metrics.items() if name.split("_")[1:] in MAIN}
+    shown = [f"{name} {'undefined' if v is None else f'{v:.4f}'}" for name, v in main_ones.items()]
     print(f"{stage.address}: {', '.join(shown)} ({stage.metrics['protocol']})")
 
 
