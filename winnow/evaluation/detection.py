@@ -95,7 +95,7 @@ def finetune(
         return [images[i] for i in chosen], [targets[i] for i in chosen]
 
     schedule = Schedule(settings.steps, settings.batch_size, settings.lr, "tasks.detection.lr")
-    spent = train(net, batches, len(training), schedule, seed, fabric, bar)
+    spent = train(net, batches, [0] * len(training), schedule, seed, fabric, bar)
     found, per_scene = predict(net, chunks(test), fabric)
     return Outcome(evaluate(test.coco, found), spent + per_scene * len(test), found)
 

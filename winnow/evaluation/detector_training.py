@@ -1,6 +1,7 @@
 """Finetuning of a detector and its detections: one loop for composed scenes and for pictures."""
 
-from collections.abc import Callable, Iterable, Iterator
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -46,11 +47,20 @@ class Outcome:
 
 
 def train(
-    net: nn.Module, batches: Batches, count: int, schedule: Schedule, seed: int, fabric: Fabric, bar: Bar
+    net: nn.Module,
+    batches: Batches,
+    groups: Sequence[int],
+    schedule: Schedule,
+    seed: int,
+    fabric: Fabric,
+    bar: Bar,
 ) -> int:
-    """Train a detector in place on `count` examples, on the fabric's device; the FLOPs of its training.
+    """Train a detector in place, on the fabric's device; the FLOPs of its training.
 
     The next batch is read while one is trained on.
+
+    Args:
+        groups: one for each example; a batch is of one group, so that few of its pixels are padding.
 
     Raises:
         ValueError: if the loss is not finite.
@@ -72,12 +82,11 @@ def train(
             raise ValueError(f"{schedule.key}: {schedule.lr:g} gives a loss that is not finite; lower it")
         optimizer.step()
 
-    size, flops = schedule.batch_size, 0
-    order = _order(count, schedule.steps * size, seed)
+    flops, order = 0, _order(groups, schedule.steps, schedule.batch_size, seed)
     with ThreadPoolExecutor(1) as background:
 
         def submit(number: int) -> Any:
-            return background.submit(batches, order[number * size : (number + 1) * size], number)
+            return background.submit(batches, order[number], number)
 
         coming = submit(0)
         for number in bar(range(schedule.steps)):
@@ -92,10 +101,21 @@ def train(
     return flops * schedule.steps
 
 
-def _order(examples: int, wanted: int, seed: int) -> list[int]:
-    """Indices of at least `wanted` examples: epoch after epoch, each a permutation."""
-    draws = [generator("detection", seed, "order", epoch) for epoch in range(-(-wanted // examples))]
-    return torch.cat([torch.randperm(examples, generator=draw) for draw in draws]).tolist()
+def _order(groups: Sequence[int], steps: int, size: int, seed: int) -> list[list[int]]:
+    """The examples of each step: epoch after epoch, each a permutation; what fills no batch waits."""
+    found: list[list[int]] = []
+    waiting: dict[int, list[int]] = {group: [] for group in groups}
+    for epoch in itertools.count():
+        draw = generator("detection", seed, "order", epoch)
+        for example in torch.randperm(len(groups), generator=draw).tolist():
+            batch = waiting[groups[example]]
+            batch.append(example)
+            if len(batch) == size:
+                found.append(batch)
+                waiting[groups[example]] = []
+            if len(found) == steps:
+                return found
+    raise AssertionError
 
 
 @torch.no_grad()

@@ -136,7 +136,8 @@ def finetune_detector(
         return training.batch(chosen, masks, settings.flip, generator("detection", seed, "flip", step))
 
     schedule = Schedule(settings.steps, settings.batch_size, settings.lr, "tasks.detection.pictures.lr")
-    return net, train(net, batches, len(training), schedule, seed, fabric, bar)
+    upright = [int(height > width) for height, width in training.sizes]
+    return net, train(net, batches, upright, schedule, seed, fabric, bar)
 
 
 def evaluated(net: nn.Module, test: Pictures, masks: bool, fabric: Fabric, spent: int = 0) -> Outcome:
