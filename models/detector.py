@@ -15,11 +15,13 @@ top-down FPN behind it; it is simpler than ViTDet's (arXiv 2203.16527).
 `detector` is for square canvases, `picture_detector` for pictures of any size. The latter also searches at a
 stride of 64 px (the pooled coarsest map, as in the FPN paper), with anchors of `PICTURE_ANCHORS` times each
 stride, so that an object may fill a picture of 160 to 320 px, and assigns boxes to levels by their size
-relative to the picture, with torchvision's 224 px at 800 as the measure.
+relative to the picture, with torchvision's 224 px at 800 as the measure. Its pyramid and mask head have
+GroupNorm, as He et al., arXiv 1811.08883, need it to train from small batches without ImageNet's weights.
 """
 
 import math
 from collections import OrderedDict
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -47,6 +49,7 @@ PROPOSALS: dict[str, int] = {
     "box_batch_size_per_image": 16,
     "box_detections_per_img": 20,
 }
+GROUPS = 16
 PICTURE_ANCHORS = (3.0, 4.5)
 PICTURE_PROPOSALS: dict[str, int] = {
     "rpn_pre_nms_top_n_train": 500,
@@ -60,7 +63,7 @@ PICTURE_PROPOSALS: dict[str, int] = {
 
 DESCRIPTION = f"torchvision's, {WIDTH} channels, {PROPOSALS['rpn_post_nms_top_n_test']} proposals"
 PICTURE_DESCRIPTION = (
-    f"torchvision's, {WIDTH} channels, {PICTURE_PROPOSALS['rpn_post_nms_top_n_test']} proposals"
+    f"torchvision's, {WIDTH} channels, GroupNorm, {PICTURE_PROPOSALS['rpn_post_nms_top_n_test']} proposals"
 )
 
 
@@ -79,8 +82,8 @@ class Pyramid(nn.Module):
         self.names = [str(stride) for stride in STRIDES[:levels]]
         maps = _maps(encoder)
         self.indices = _chosen([reduction for _, reduction in maps])
-        blocks = LastLevelMaxPool() if pooled else None
-        self.pyramid = FeaturePyramidNetwork([maps[index][0] for index in self.indices], WIDTH, blocks)
+        extra = (LastLevelMaxPool(), _group_norm) if pooled else ()
+        self.pyramid = FeaturePyramidNetwork([maps[index][0] for index in self.indices], WIDTH, *extra)
         self.names += ["pool"] if pooled else []
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
@@ -146,7 +149,7 @@ def picture_detector(
     levels = [str(stride) for stride in STRIDES]
     canonical = round(224 * sides[0] / 800)
     pools = [MultiScaleRoIAlign(levels, size, SAMPLES, canonical_scale=canonical) for size in (7, 14)]
-    head = {"mask_roi_pool": pools[1]} | _mask_head(classes) if masks else {}
+    head = {"mask_roi_pool": pools[1]} | _mask_head(classes, _group_norm) if masks else {}
     return (MaskRCNN if masks else FasterRCNN)(
         Pyramid(freeze_batch_norm_2d(encoder), pooled=True),
         min_size=sides[0],
@@ -187,8 +190,12 @@ def _box_head(classes: int) -> dict[str, nn.Module]:
     return {"box_head": head, "box_predictor": FastRCNNPredictor(HIDDEN, classes + 1)}
 
 
-def _mask_head(classes: int) -> dict[str, nn.Module]:
-    head = MaskRCNNHeads(WIDTH, (WIDTH, WIDTH), 1)
+def _group_norm(channels: int) -> nn.GroupNorm:
+    return nn.GroupNorm(GROUPS, channels)
+
+
+def _mask_head(classes: int, norm: Callable[[int], nn.Module] | None = None) -> dict[str, nn.Module]:
+    head = MaskRCNNHeads(WIDTH, (WIDTH, WIDTH), 1, norm)
     return {"mask_head": head, "mask_predictor": MaskRCNNPredictor(WIDTH, WIDTH, classes + 1)}
 
 
