@@ -6,9 +6,8 @@ FOLDER holds train2017, val2017 and annotations/instances_{train,val}2017.json. 
 detector of winnow/evaluation/picture_detection.py is trained on all training pictures, and judged on them and
 on val. If pycocotools is installed, it judges the same detections, and the largest difference is printed.
 
-Without `--weights` (an arm's folder) the backbone starts from a random initialisation. The detector keeps
-BatchNorm fixed, so its statistics are then taken from one pass over the training pictures, and no residual
-branch starts at zero, which fixed scales could never leave.
+Without `--weights` (an arm's folder) the backbone, a ResNet of timm, starts from random weights, with
+GroupNorm in place of BatchNorm, which the detector would keep fixed.
 """
 
 import argparse
@@ -23,7 +22,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
 
 from models import encoders
 from winnow.config.schema import Dataset, Run
@@ -40,7 +38,6 @@ from winnow.evaluation.picture_detection import (
 from winnow.evaluation.pictures import Pictures
 from winnow.evaluation.scene_pictures import draw_pictures
 from winnow.ingest.ingest import ingest_source
-from winnow.loading.views import MEAN, STD
 from winnow.pool.annotations import Annotations
 from winnow.pool.pool import Pool
 from winnow.training.device import launch
@@ -70,22 +67,6 @@ def opened(source: Path, folder: Path) -> tuple[Pool, Annotations]:
     if annotations is None:
         raise SystemExit(f"{source}: no boxes in its annotations")
     return Pool.open(folder), annotations
-
-
-def started(backbone: str, data: Pictures) -> nn.Module:
-    """A random backbone whose BatchNorm has the statistics of the pictures."""
-    torch.manual_seed(0)
-    options = {"zero_init_last": False} if backbone.startswith("resnet") else {}
-    encoder = encoders.create(backbone, data.sides[0], **options)
-    for layer in encoder.modules():
-        if isinstance(layer, nn.BatchNorm2d):
-            layer.reset_running_stats()
-            layer.momentum = None  # the mean of all passes
-    encoder.train()
-    with torch.no_grad():
-        for i in range(min(len(data), 200)):
-            encoder((data.image(i)[None].float() / 255 - MEAN) / STD)
-    return encoder.eval()
 
 
 def difference(data: Pictures, outcome: Outcome) -> float | None:
@@ -156,7 +137,10 @@ def main() -> None:
         pool, annotations = opened(given.folder, Path(name))
         rows, _ = split_rows(pool, annotations)
         train, test = open_pictures(pool, annotations, rows, settings)
-        encoder = load_encoder(given.weights)[0] if given.weights else started(given.backbone, train)
+        torch.manual_seed(0)
+        norm = {"norm_layer": "groupnorm1"}
+        random = encoders.create(given.backbone, given.side, **norm) if not given.weights else None
+        encoder = random or load_encoder(given.weights)[0]
         begin = time.perf_counter()
         masks = train.has_masks and test.has_masks
         net, _ = finetune_detector(encoder, train, masks, settings, 0, fabric, bar)
@@ -167,7 +151,11 @@ def main() -> None:
             if given.samples:
                 draw_pictures(sets[part], outcome.found).save(given.samples / f"{part}.png")
         checks = [difference(sets[part], outcome) for part, outcome in found.items()]
-    start = f"weights of {given.weights.name}" if given.weights else f"{given.backbone} from random weights"
+    start = (
+        f"weights of {given.weights.name}"
+        if given.weights
+        else f"{given.backbone} with GroupNorm from random weights"
+    )
     text = page(found, checks, seconds, f"{start}; {protocol(settings, train, test)}")
     (HERE / "coco128.md").write_text(text)
     print(text)

@@ -14,6 +14,7 @@ SHOWN = 8
 SHOWN_PIXELS = 192
 GAP = 4
 CELL = (320, 240)  # pixels of a picture, at most
+HEADING = 16
 LEAST_SCORE = 0.3  # of a detection beyond as many as there are true objects
 Found = list[dict[str, Any]]
 
@@ -51,10 +52,12 @@ def draw_pictures(data: Pictures, found: Found) -> Image.Image:
         categories = data.coco["categories"]
         pairs.append([_draw(image, things, categories, zoom) for things in (truth[number], best)])
     wide, high = CELL[0] + GAP, CELL[1] + GAP
-    grid = Image.new("RGB", (4 * wide - GAP, -(-len(pairs) // 2) * high - GAP), "white")
+    grid = Image.new("RGB", (4 * wide - GAP, HEADING + -(-len(pairs) // 2) * high - GAP), "white")
+    for column, heading in enumerate(2 * ("annotated", "detected")):
+        ImageDraw.Draw(grid).text((column * wide + 2, 2), heading, fill="black")
     for place, pair in enumerate(pairs):
         for side, picture in enumerate(pair):
-            grid.paste(picture, ((2 * (place % 2) + side) * wide, place // 2 * high))
+            grid.paste(picture, ((2 * (place % 2) + side) * wide, HEADING + place // 2 * high))
     return grid
 
 
@@ -66,7 +69,8 @@ def _draw(
     Without `zoom` by a whole number, to about `SHOWN_PIXELS`, each pixel a square.
     """
     pixels = image.transpose(1, 2, 0).astype(np.float64)
-    filter_ = Image.Resampling.NEAREST if zoom is None else Image.Resampling.LANCZOS
+    photo = zoom is not None
+    filter_ = Image.Resampling.LANCZOS if photo else Image.Resampling.NEAREST
     zoom = zoom or max(1, SHOWN_PIXELS // image.shape[-1])
     colours = [colorsys.hsv_to_rgb(i / len(categories), 0.9, 1.0) for i in range(len(categories))]
     for thing in objects:
@@ -80,6 +84,11 @@ def _draw(
         left, top, width, height = (zoom * value for value in thing["bbox"])
         colour = tuple(round(255 * value) for value in colours[thing["category_id"] - 1])
         pen.rectangle((left, top, max(left, left + width - 1), max(top, top + height - 1)), outline=colour)
-        name = f"{categories[thing['category_id'] - 1]['name']}{' (crowd)' if thing.get('iscrowd') else ''}"
-        pen.text((left + 2, top), name, fill=colour)
+        name = categories[thing["category_id"] - 1]["name"]
+        if photo:
+            name += (
+                " (crowd)" if thing.get("iscrowd") else f" {thing['score']:.2f}" if "score" in thing else ""
+            )
+            pen.rectangle(pen.textbbox((left + 2, top), name), fill=colour)
+        pen.text((left + 2, top), name, fill="black" if photo else colour)
     return picture

@@ -22,7 +22,7 @@ from winnow.evaluation.picture_detection import (
     protocol,
     split_rows,
 )
-from winnow.evaluation.scene_pictures import CELL, GAP, draw_pictures
+from winnow.evaluation.scene_pictures import CELL, GAP, HEADING, draw_pictures
 from winnow.training.device import launch
 
 SETTINGS = PictureConfig(short_side=64, long_side=96, steps=3, batch_size=2, lr=1e-3)
@@ -65,7 +65,7 @@ def test_pycocotools_confirms_the_numbers(sets):
         known = [value for value in theirs if value >= 0]
         np.testing.assert_allclose([v for v in ours if v is not None], known, rtol=0, atol=1e-6)
         assert theirs[1] > 0.01  # a comparison of zeros would say nothing
-    assert draw_pictures(sets[1], one.found).size == (4 * CELL[0] + 3 * GAP, 3 * CELL[1] + 2 * GAP)
+    assert draw_pictures(sets[1], one.found).size == (4 * CELL[0] + 3 * GAP, HEADING + 3 * CELL[1] + 2 * GAP)
 
 
 @pytest.mark.slow
