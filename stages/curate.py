@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from winnow.config.datasets import TaskSet
+from winnow.config.plugins import declared
 from winnow.config.schema import POOL, REFERENCE, TASKS
 from winnow.ledger.requested_by import requested_by
 from winnow.pipeline.stage import Stage, main
@@ -67,7 +68,8 @@ def _own_splits(stage: Stage, name: str, pool: Pool) -> Splits:
     one = stage.params.datasets.tasks[name]
     rows = task_splits(pool.table, one.splits, name, stage.params.seed)
     labels = pool.table["label"].to_numpy()
-    if one.tasks and (missing := int((labels[np.concatenate(list(rows.values()))] < 0).sum())):
+    needs = any("labels" in declared("stages", task, "NEEDS") for task in one.tasks)
+    if needs and (missing := int((labels[np.concatenate(list(rows.values()))] < 0).sum())):
         raise ValueError(
             f"datasets.{TASKS}.{name}: {missing} of {len(pool)} images have no label; give labels"
         )

@@ -20,6 +20,7 @@ from winnow.training.device import launch
 from winnow.training.weights import load_encoder
 
 SPLITS = ("probe", "val", "test")
+NEEDS = ("labels",)  # of every image of its task set
 
 
 @dataclass

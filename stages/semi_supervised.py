@@ -27,6 +27,8 @@ from winnow.training.device import launch
 from winnow.training.loop import Loop
 from winnow.training.weights import load_encoder
 
+NEEDS = ("labels",)  # of every image of its task set
+
 
 @dataclass
 class Config:

@@ -24,6 +24,7 @@ from winnow.config.datasets import Dataset
 from winnow.config.plugins import load_plugin
 from winnow.ingest import corruption
 from winnow.ingest.example import Example
+from winnow.ingest.objects import objects_line
 from winnow.ingest.process_example import Group, Outcome, Rules, Task, dropped, work
 from winnow.ingest.table_parts import ResumeState
 from winnow.ingest.writer import PoolWriter
@@ -63,7 +64,8 @@ def ingest_source(
         resume: keep what an interrupted run left in the folder, and delete it if it is not of this source.
 
     Returns:
-        The counts found, copies, ingested, dropped and dropped_REASON.
+        The counts found, copies, ingested, dropped and dropped_REASON; of an annotated source also those of
+        `objects_line`.
 
     Raises:
         ValueError: if the source cannot be read, or none of its images can be stored.
@@ -89,6 +91,8 @@ def ingest_source(
         _store(shown, pool, counts, point)
     counts["found"] += counts["copies"]
     _check(counts, dataset)
+    if line := objects_line(counts):
+        print(f"      ingest: {line}", flush=True)
     return dict(sorted(counts.items()))
 
 
@@ -205,4 +209,5 @@ def _store_one(outcome: Outcome, pool: PoolWriter, counts: Counter[str]) -> None
             example, result, trusted=outcome.trusted, corruption=outcome.corruption, source=outcome.source
         )
         counts["ingested"] += 1
+    counts.update(outcome.objects)
     counts["copies"] += example.key != outcome.source

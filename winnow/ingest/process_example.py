@@ -8,14 +8,16 @@ import contextlib
 import fcntl
 import io
 import warnings
+from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from PIL import Image
 
 from winnow.config.datasets import Dataset
 from winnow.ingest.corruption import corrupt
 from winnow.ingest.example import Example, Unreadable
+from winnow.ingest.objects import with_objects
 from winnow.pool import images
 
 LARGE = 25_000_000  # pixels; decoding takes 6.5 to 16 bytes of memory for each
@@ -48,7 +50,8 @@ class Rules:
 class Outcome:
     """A measured image, or the reason why there is none.
 
-    `source` is the source's key, `example.key` that of a copy.
+    `source` is the source's key, `example.key` that of a copy. `objects` counts what became of the annotated
+    objects.
     """
 
     example: Example
@@ -56,6 +59,7 @@ class Outcome:
     trusted: bool
     corruption: str | None
     result: images.Measured | str
+    objects: Counter[str] = field(default_factory=Counter)
 
 
 Group = tuple[int, list[Outcome]]  # of one task: its prefix_crc, and outcomes of the example and its copies
@@ -70,8 +74,9 @@ def work(chunk: list[Task], rules: Rules) -> list[Group]:
 
 def dropped(task: Task, reason: str) -> Outcome:
     """A task's only outcome when nothing of it can be stored."""
-    example = replace(task.example, image=b"")
-    return Outcome(example, example.key, task.trusted, None, reason)
+    lost = Counter(objects_dropped_without_picture=len(task.example.objects or ()))
+    example = replace(task.example, image=b"", objects=None)
+    return Outcome(example, example.key, task.trusted, None, reason, +lost)
 
 
 def _outcomes(task: Task, rules: Rules) -> list[Outcome]:
@@ -91,6 +96,7 @@ def _measured(task: Task, rules: Rules) -> list[Outcome]:
     if isinstance(example, Unreadable):
         raise images.UnusableImage(example.reason)
     original = images.measure(example.image, max_pixels)
+    example, objects = with_objects(example, example.image, original.stored)
     example = replace(example, image=original.stored.data)
     variants: list[tuple[Example, str | None]] = [(example, None)]
     if example.split == "train" and not task.trusted:
@@ -99,7 +105,8 @@ def _measured(task: Task, rules: Rules) -> list[Outcome]:
     outcomes = []
     for variant, kind in variants:
         measured = original if variant.image is example.image else images.measure(variant.image, max_pixels)
-        outcomes.append(Outcome(replace(variant, image=b""), example.key, task.trusted, kind, measured))
+        stored = replace(variant, image=b"")
+        outcomes.append(Outcome(stored, example.key, task.trusted, kind, measured, objects))
     return outcomes
 
 

@@ -9,10 +9,11 @@ from typing import Any, Self
 
 import pyarrow as pa
 
-from winnow.ingest.example import Example
+from winnow.ingest.example import Example, Object
 from winnow.ingest.shards import Shards
 from winnow.ingest.table_parts import PARTS, Parts, ResumeState
 from winnow.pipeline.files import write_json
+from winnow.pool.annotations import ANNOTATIONS
 from winnow.pool.images import Measured
 from winnow.pool.parts import INDEX
 from winnow.pool.pool import MAX_BYTES, MAX_COUNT, SHARD
@@ -21,6 +22,7 @@ DROPPED = pa.schema({"key": pa.string(), "reason": pa.string()})
 CORRUPTION = pa.schema({"key": pa.string(), "uid": pa.string(), "corruption": pa.string()})
 SOURCES = pa.schema(dict.fromkeys(("key", "uid", "source", "source_uid"), pa.string()))
 TABLES = {"index": INDEX, "dropped": DROPPED, "corruption": CORRUPTION, "sources": SOURCES}
+TABLES |= {"annotations": ANNOTATIONS}
 
 
 class PoolWriter:
@@ -39,9 +41,10 @@ class PoolWriter:
         self.count, complete = self.state.count, self.state.shards
         self.progress: dict[str, Any] = {}
         self.shards = Shards(pattern, MAX_COUNT, MAX_BYTES, complete, self._save)
-        self.index, self.dropped, self.corruption, self.sources = self.tables = [
+        self.tables = [
             Parts(folder / PARTS, name, schema, MAX_COUNT, complete) for name, schema in TABLES.items()
         ]
+        self.index, self.dropped, self.corruption, self.sources, self.annotations = self.tables
         write_json(folder / "classes.json", list(classes), sort_keys=False)
 
     def __enter__(self) -> Self:
@@ -72,6 +75,8 @@ class PoolWriter:
         measured = (pixels.mean, pixels.std, pixels.sharpness, pixels.phash, stored.converted)
         self.index.add(key, image.uid, *place, *about, *measured)
         self.sources.add(key, image.uid, source, example.uid)
+        if example.objects is not None:
+            self.annotations.add(key, image.uid, [_row(thing) for thing in example.objects])
         if corruption is not None:
             self.corruption.add(key, image.uid, corruption)
         self.count += 1
@@ -86,6 +91,12 @@ class PoolWriter:
         sizes = {str(path.relative_to(self.folder)): path.stat().st_size for path in complete}
         self.state = ResumeState(self.state.shards + 1, self.count, self.progress, self.state.sizes | sizes)
         self.state.save(self.folder)
+
+
+def _row(thing: Object) -> dict[str, Any]:
+    """An object as winnow/ingest/objects.py leaves it, by the fields of the table."""
+    about = {"label": thing.category, "box": thing.box, "area": thing.area, "crowd": thing.crowd}
+    return about | {"mask": thing.segmentation}
 
 
 def _members(key: str, example: Example, image: Measured, source: str) -> dict[str, bytes]:

@@ -4,6 +4,7 @@ shards         a folder or URL of .tar, one .tar, a-{0..9}.tar, or a .txt that l
 a table        .parquet, .csv, .tsv
 COCO           .json, its images in a folder near it
 Hugging Face   a folder with state.json, .arrow or .parquet
+Pascal VOC     a folder with Annotations/*.xml
 class folders  any other folder
 """
 
@@ -21,6 +22,7 @@ from winnow.sources.formats import remote
 FOLDERS = {
     "webdataset": ("*.tar",),
     "huggingface": ("state.json", "*/state.json", "*.arrow", "*.parquet", "*/*.parquet"),
+    "voc": ("Annotations/*.xml",),
 }
 
 

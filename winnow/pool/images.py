@@ -157,6 +157,17 @@ def to_png(image: Image.Image) -> bytes:
     return buffer.getvalue()
 
 
+def orientation(data: bytes) -> tuple[int, tuple[int, int]]:
+    """The EXIF orientation of an image, 1 to 8, and its width and height before that is applied.
+
+    Raises:
+        OSError: if the bytes are no image.
+    """
+    image = Image.open(io.BytesIO(data), formats=FORMATS)
+    image.load()  # a png may keep its EXIF behind the pixels
+    return _orientation(image), image.size
+
+
 def statistics(image: Image.Image) -> Statistics:
     """Measure a decoded image."""
     import imagehash  # here, because it and scipy would cost every reader of a pool 0.4 s

@@ -6,6 +6,7 @@
     corruption.parquet    (key, uid, corruption) of corrupted examples only
     sources.parquet       (key, uid, source, source_uid) of each stored image: the source's own key and, where
                           it gives one, uid
+    annotations.parquet   (key, uid, objects) of annotated images: winnow/pool/annotations.py
     classes.json          the names of the classes, in the order of the labels
 
 A list of uids is a view of the shards by byte offset. The index does not say what is corrupted, and running

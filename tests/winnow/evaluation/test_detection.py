@@ -13,7 +13,9 @@ from models import encoders
 from models.flops import measure
 from winnow.config.schema import Run
 from winnow.evaluation import scenes
-from winnow.evaluation.detection import Config, _order, evaluate, finetune, protocol
+from winnow.evaluation.average_precision import evaluate
+from winnow.evaluation.detection import Config, finetune, protocol
+from winnow.evaluation.detector_training import _order
 from winnow.evaluation.scene_pictures import draw_samples
 from winnow.training.device import launch
 
@@ -83,9 +85,18 @@ def test_ap_without_objects_is_undefined(sets):
 
 
 def test_every_scene_comes_once_before_any_comes_again():
-    order = _order(5, 12, seed=0)
+    order = np.concatenate(_order([0] * 5, 4, 3, seed=0)).tolist()
     assert sorted(order[:5]) == sorted(order[5:10]) == list(range(5))
     assert order[:5] != order[5:10]
+
+
+def test_a_batch_is_of_one_group_and_all_come_as_often():
+    groups = [0, 1, 0, 0, 1, 0, 1]
+    order = _order(groups, 70, 2, seed=0)
+    assert all(len({groups[i] for i in batch}) == 1 and len(batch) == 2 for batch in order)
+    counts = np.bincount(np.concatenate(order))
+    assert counts.max() - counts.min() <= 2
+    assert sum(counts) == 140
 
 
 def test_a_loss_that_is_not_finite_names_the_key(sets):

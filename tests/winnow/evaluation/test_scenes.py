@@ -7,7 +7,7 @@ import pytest
 from faster_coco_eval import COCO, COCOeval_faster
 
 from winnow.evaluation import scenes
-from winnow.evaluation.detection import evaluate
+from winnow.evaluation.average_precision import evaluate
 
 # Which channels are lit; the background has three equal ones, so a hue's pixels are an object's visible ones.
 HUES = [(1, 0, 0), (0, 1, 0), (0, 0, 1), (1, 1, 0), (1, 0, 1), (0, 1, 1)]

@@ -28,6 +28,9 @@ def test_a_path_may_say_it_by_itself(path, source):
 
 def test_a_folder_says_it_by_its_files(tmp_path):
     assert detect(str(tmp_path)).source == "folder"
+    (tmp_path / "Annotations").mkdir()
+    (tmp_path / "Annotations/a.xml").touch()
+    assert detect(str(tmp_path)).source == "voc"
     (tmp_path / "state.json").write_text("{}")
     assert detect(str(tmp_path)).source == "huggingface"
     (tmp_path / "0.tar").write_bytes(b"")

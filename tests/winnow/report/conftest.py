@@ -80,14 +80,6 @@ class World:
         """The file of what only reports may know of the dataset."""
         return self.workspace.provenance("digits") / f"{name}.parquet"
 
-    def record(self, name: str) -> Path:
-        """The file of what only reports may know of the dataset."""
-        return self.workspace.provenance("digits") / f"{name}.parquet"
-
-    def record(self, name: str) -> Path:
-        """The file of what only reports may know of the dataset."""
-        return self.workspace.provenance("digits") / f"{name}.parquet"
-
     def read(self, name: str) -> dict:
         return json.loads((self.workspace.root / name).read_text())
 
@@ -166,12 +158,6 @@ def world(tmp_path: Path) -> World:
     params = parse(RAW)
     workspace.params.write_text(yaml.safe_dump(dataclasses.asdict(params), sort_keys=False))
     world = World(workspace, params, make_pool(workspace.dataset("pool", "digits")))
-    workspace.provenance("digits").mkdir(parents=True)
-    for name in ("dropped", "corruption", "sources"):
-        (workspace.dataset("pool", "digits") / f"{name}.parquet").rename(world.record(name))
-    workspace.provenance("digits").mkdir(parents=True)
-    for name in ("dropped", "corruption", "sources"):
-        (workspace.dataset("pool", "digits") / f"{name}.parquet").rename(world.record(name))
     workspace.provenance("digits").mkdir(parents=True)
     for name in ("dropped", "corruption", "sources"):
         (workspace.dataset("pool", "digits") / f"{name}.parquet").rename(world.record(name))

@@ -77,3 +77,73 @@ def test_a_fifo_is_a_dropped_example_and_no_annotations(annotated):
     os.mkfifo(annotated / "fifo.json")
     with pytest.raises(ParamsError, match="'fifo.json' cannot be read"):
         list(coco.read(of(annotated, train="fifo.json")))
+
+
+def changed(folder, name, change):
+    """A copy of instances.json after `change(facts)`."""
+    facts = json.loads((folder / "instances.json").read_text())
+    change(facts)
+    (folder / name).write_text(json.dumps(facts))
+
+
+def test_instances_with_boxes_are_objects(annotated):
+    def boxes(facts):
+        for number, annotation in enumerate(facts["annotations"]):
+            annotation["bbox"] = [number, 0, 2, 3]
+        facts["annotations"][2]["segmentation"] = {"size": [8, 8], "counts": [0, 64]}
+        facts["images"][1].update(width=8, height=8)
+
+    changed(annotated, "boxes.json", boxes)
+    found = {e.key: e for e in coco.read(of(annotated, train="boxes.json"))}
+    one = found["train/a.png"]
+    assert [(thing.category, thing.box[0], thing.crowd) for thing in one.objects] == [
+        (1, 0, False),
+        (0, 1, False),
+        (1, 2, True),
+    ]
+    assert [thing.area for thing in one.objects] == [5, 9, 99]
+    assert one.objects[2].segmentation == {"size": [8, 8], "counts": [0, 64]}
+    assert one.annotated_size == (8, 8)
+    assert found["train/b.png"].objects == ()
+    assert found["train/b.png"].annotated_size is None
+
+
+def test_a_json_without_boxes_is_no_annotation(annotated):
+    for name in ("captions.json", "instances.json"):
+        assert all(e.objects is None for e in coco.read(of(annotated, train=name)))
+
+
+def test_categories_meet_by_name(annotated):
+    """Mended fault: a category id of both files took the name of the second."""
+
+    def renamed(facts):
+        facts["categories"] = [{"id": 17, "name": "dog"}, {"id": 18, "name": "owl"}]
+
+    changed(annotated, "other.json", renamed)
+    config = of(annotated, train="instances.json", test="other.json")
+    assert coco.classes(config) == ["cat", "dog", "owl"]
+    labels = {e.key: e.label for e in coco.read(config)}
+    assert (labels["train/a.png"], labels["test/a.png"]) == (0, 1)
+
+
+def test_an_unknown_category_is_one_line(annotated):
+    """Mended fault: a KeyError."""
+    changed(annotated, "bad.json", lambda facts: facts["annotations"][0].update(category_id=5))
+    line = (
+        r"train\.annotations: 'bad\.json' annotation 1 has the category_id 5, which is not in its categories"
+    )
+    with pytest.raises(ParamsError, match=line):
+        coco.classes(of(annotated, train="bad.json"))
+
+
+def test_two_images_of_one_id_are_one_line(annotated):
+    changed(annotated, "bad.json", lambda facts: facts["images"][0].update(id=3))
+    with pytest.raises(ParamsError, match="lists two images with one id"):
+        list(coco.read(of(annotated, train="bad.json")))
+
+
+def test_annotations_of_unlisted_pictures_are_left_out_and_counted(annotated, caplog):
+    changed(annotated, "few.json", lambda facts: facts["images"].pop(1))
+    found = {e.key: e.label for e in coco.read(of(annotated, train="few.json"))}
+    assert set(found.values()) == {None}
+    assert "'few.json': left out 3 annotations of pictures that it does not list" in caplog.text

@@ -73,9 +73,11 @@ def test_a_curve_begins_after_what_was_paid_for_the_reference(world):
 
 def test_one_colour_a_policy_and_one_marker_a_method():
     rows = [
-        {"policy": p, "method": m, "version": "pool"} for m in ("x", "y") for p in ("hard", "uniform", "easy")
+        {"policy": p, "method": m, "version": "pool", "mixture": None}
+        for m in ("x", "y")
+        for p in ("hard", "uniform", "easy")
     ]
-    found = look.Look.of([*rows, {"policy": "uniform", "method": "x", "version": "small"}])
+    found = look.Look.of([*rows, {**rows[1], "version": "small"}])
     assert found.colours["uniform"] == look.GREY
     assert len(set(found.colours.values())) == 4
     assert "small" in found.colours
