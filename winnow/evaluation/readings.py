@@ -54,7 +54,7 @@ class Readings:
             self.captioned["test"] = self._with_captions(pool, test)
 
     def _with_captions(self, pool: Pool, split: Examples) -> Examples:
-        return open_for(self.params, self.arm.method, self.arm.backbone, pool, split.uids)
+        return open_for(self.params, self.arm.method, self.arm.backbone, pool, split.uids, plain=True)
 
     @property
     def flops(self) -> int:
