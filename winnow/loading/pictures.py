@@ -7,8 +7,8 @@ sides at which not even the smallest box that the recipe allows need be enlarged
 sharp than a crop of the full picture (benchmarks/views.md), and a picture's pixels do not depend on the
 boxes: it may be cached, and the boxes are drawn later.
 
-Memory: what is kept of a picture lets the smallest box fill its view, so for a view of S pixels and a least
-scale of s it has 4/3 S^2 / s pixels, fourfold at worst for the rounding to eighths: for DINO's 128 px and 0.05
+Memory: what is kept of a picture lets the smallest box fill its view, so for a view of S pixels and a
+least scale of s it has 4/3 S^2 / s pixels, fourfold at worst for the rounding to eighths: for 128 px and 0.05
 about 0.4 million pixels, or 1.3 MB, at most 5 MB.
 """
 

@@ -1,18 +1,17 @@
 """Views: random crops, flips and colour changes of each image of a batch.
 
-Crops are cut from whole pictures by `Pictures`, one by one in threads (winnow/loading/pictures.py); pictures
-that are stored at the model's own size are a tensor, and one call cuts a whole batch of them. What follows is
-the same for both, a few batched operations for all images of a view, where per-image transforms (torchvision
-v2, lightly) would dominate training (benchmarks/views.md). All randomness comes from the generator that is
-passed in, on the CPU, so that a GPU makes the same views and scoring does not disturb training; of whole
-pictures an example's draws depend on the generator's seed and on the example alone, not on the batch.
+Views of whole pictures are cut one by one in threads (winnow/loading/pictures.py) and coloured as a batch
+(winnow/loading/colours.py); an example's draws then depend on the generator's seed and on the example alone,
+not on the batch. What else is here is for pictures that are stored at the model's own size: they are a
+tensor, and a few batched operations make a view of all of them, where per-image transforms (torchvision v2,
+lightly) would dominate training at 28 px. Departures from the papers there: crops are bilinear, hue is
+rotated in YIQ space, and the blur is fixed at sigma = size / 28.
 
-Departures from the papers: hue is rotated in YIQ space. The blur's sigma is uniform in `SIGMA` pixels for
-whole pictures; in a batch of one size, crops are bilinear and sigma is fixed at size / 28.
+All randomness comes from the generator that is passed in, on the CPU, so that a GPU makes the same views and
+scoring does not disturb training.
 """
 
 import math
-from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
@@ -20,15 +19,11 @@ from torch import Generator, Tensor
 from torchvision.transforms.v2.functional import gaussian_blur
 
 from winnow.config.schema import View
+from winnow.loading.colours import LUMA, YIQ, recoloured
 from winnow.loading.pictures import RATIO, Pictures
 
 MEAN, STD = 0.5, 0.5  # of every encoder trained here; written into its config.json
-SIGMA = (0.1, 2.0)  # pixels, as in SimCLR and DINO at 224
-LUMA = (0.299, 0.587, 0.114)
-YIQ = torch.tensor([[0.299, 0.587, 0.114], [0.596, -0.274, -0.322], [0.211, -0.523, 0.312]])
 Images = Tensor | Pictures
-Draw = Callable[..., Tensor]  # of a shape: uniform numbers (B, *shape) in [0, 1)
-Blur = Callable[[Tensor, float, Draw], Tensor]
 
 
 def make(images: Images, views: dict[str, View], generator: Generator) -> dict[str, list[Tensor]]:
@@ -47,7 +42,7 @@ def _of_pictures(pictures: Pictures, views: dict[str, View], generator: Generato
     noise = pictures.noise(generator)
     wanted = [view for view in views.values() for _ in range(view.count)]
     cut = pictures.cut([pictures.crops(view, noise) for view in wanted])
-    made = iter([_coloured(c.float() / 255, v, noise, _blurred) for c, v in zip(cut, wanted, strict=True)])
+    made = iter([recoloured(crops, view, noise, MEAN, STD) for crops, view in zip(cut, wanted, strict=True)])
     return {name: [next(made) for _ in range(view.count)] for name, view in views.items()}
 
 
@@ -57,23 +52,18 @@ def _one(pixels: Tensor, view: View, generator: Generator) -> Tensor:
         pixels = crop(pixels, size, (view.scale[0], view.scale[1]), view.flip, generator)
     elif size != pixels.shape[-1]:
         pixels = F.interpolate(pixels, size=(size, size), mode="bicubic", antialias=True, align_corners=False)
-
-    def draw(*shape: int) -> Tensor:
-        return torch.rand(len(pixels), *shape, generator=generator)
-
-    return _coloured(pixels, view, draw, _blurred_evenly)
-
-
-def _coloured(pixels: Tensor, view: View, draw: Draw, blur: Blur) -> Tensor:
     if view.jitter is not None:
-        pixels = _jitter(pixels, view.jitter, draw)
+        pixels = _jitter(pixels, view.jitter, generator)
     if view.grey:
-        chosen = _chosen(pixels, view.grey, draw)
+        chosen = _chosen(pixels, view.grey, generator)
         pixels = torch.where(chosen, _luma(pixels), pixels)
     if view.blur:
-        pixels = blur(pixels, view.blur, draw)
+        chosen = _chosen(pixels, view.blur, generator)
+        sigma = size / 28
+        kernel = 2 * math.ceil(2 * sigma) + 1
+        pixels = torch.where(chosen, gaussian_blur(pixels, [kernel, kernel], [sigma, sigma]), pixels)
     if view.solarise:
-        chosen = _chosen(pixels, view.solarise, draw)
+        chosen = _chosen(pixels, view.solarise, generator)
         pixels = torch.where(chosen & (pixels >= 0.5), 1 - pixels, pixels)
     return (pixels.clamp(0, 1) - MEAN) / STD
 
@@ -98,26 +88,8 @@ def crop(pixels: Tensor, size: int, scale: tuple[float, float], flip: float, gen
     return F.grid_sample(pixels, grid, mode="bilinear", padding_mode="border", align_corners=False)
 
 
-def _chosen(pixels: Tensor, probability: float, draw: Draw) -> Tensor:
-    return (draw() < probability).to(pixels.device)[:, None, None, None]
-
-
-def _blurred_evenly(pixels: Tensor, probability: float, draw: Draw) -> Tensor:
-    """Some of the images blurred, by the same sigma."""
-    chosen, sigma = _chosen(pixels, probability, draw), pixels.shape[-1] / 28
-    kernel = 2 * math.ceil(2 * sigma) + 1
-    return torch.where(chosen, gaussian_blur(pixels, [kernel, kernel], [sigma, sigma]), pixels)
-
-
-def _blurred(pixels: Tensor, probability: float, draw: Draw) -> Tensor:
-    """Some of the images blurred, each by a sigma of its own, as two products with a matrix (S, S)."""
-    chosen = torch.nonzero(draw() < probability).flatten()
-    sigma = (SIGMA[0] + (SIGMA[1] - SIGMA[0]) * draw())[chosen, None, None]
-    place = torch.arange(pixels.shape[-1], dtype=torch.float32)
-    weights = torch.exp(-((place[:, None] - place) ** 2) / (2 * sigma**2))
-    weights = (weights / weights.sum(dim=-1, keepdim=True)).to(pixels.device)[:, None]
-    chosen = chosen.to(pixels.device)
-    return pixels.index_copy_(0, chosen, weights @ pixels[chosen] @ weights.transpose(-1, -2))
+def _chosen(pixels: Tensor, probability: float, generator: Generator) -> Tensor:
+    return (torch.rand(len(pixels), generator=generator) < probability).to(pixels.device)[:, None, None, None]
 
 
 def _luma(pixels: Tensor) -> Tensor:
@@ -125,10 +97,10 @@ def _luma(pixels: Tensor) -> Tensor:
     return (pixels * pixels.new_tensor(LUMA)[:, None, None]).sum(dim=1, keepdim=True)
 
 
-def _jitter(pixels: Tensor, strengths: list[float], draw: Draw) -> Tensor:
+def _jitter(pixels: Tensor, strengths: list[float], generator: Generator) -> Tensor:
     """Brightness, contrast, saturation and hue, with SimCLR's probability 0.8; factors uniform around one."""
-    chosen = _chosen(pixels, 0.8, draw)
-    draws = (2 * draw(4) - 1) * torch.tensor(strengths)
+    chosen = _chosen(pixels, 0.8, generator)
+    draws = (2 * torch.rand(len(pixels), 4, generator=generator) - 1) * torch.tensor(strengths)
     brightness, contrast, saturation, hue = draws.T.to(pixels.device)[..., None, None, None]
     changed = (pixels * (1 + brightness)).clamp(0, 1)
     mean = _luma(changed).mean(dim=(2, 3), keepdim=True)
