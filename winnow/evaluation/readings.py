@@ -138,7 +138,7 @@ class _Held:
         if "captions" in objective.NEEDS:
             test = open_split(workspace, pool, task_set, "test", size, params)
             for name, split in (("val", val), ("test", test)):
-                captioned[name] = open_for(params, arm.method, arm.backbone, pool, split.uids)
+                captioned[name] = open_for(params, arm.method, arm.backbone, pool, split.uids, plain=True)
         place = {name: label for label, name in enumerate(data.pixels.pool.classes)}
         labels = torch.tensor([place.get(name, -1) for name in pool.classes])
         known = labels[val.labels]

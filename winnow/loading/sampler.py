@@ -44,7 +44,7 @@ def candidates(step: int, size: int, examples: int, seed: int, rank: int = 0, ra
     return computed(positions, examples, seed, epoch)
 
 
-def mixed(
+def mixture_candidates(
     step: int, size: int, members: Sequence[np.ndarray], shares: Sequence[float], seed: int
 ) -> np.ndarray:
     """Indices (size,) int64 of the candidates of a step, each part of the examples at its own pace.
@@ -95,11 +95,12 @@ def _feistel(values: np.ndarray, half: int, keys: np.ndarray) -> np.ndarray:
     shift, mask = np.uint64(half), np.uint64((1 << half) - 1)
     left, right = values >> shift, values & mask
     for key in keys:
-        left, right = right, left ^ (_mixed(right + key) & mask)
+        left, right = right, left ^ (mixed(right + key) & mask)
     return (left << shift) | right
 
 
-def _mixed(values: np.ndarray) -> np.ndarray:
+def mixed(values: np.ndarray) -> np.ndarray:
+    """splitmix64's finaliser of each number, uint64."""
     values = (values ^ (values >> np.uint64(30))) * MIX[0]
     values = (values ^ (values >> np.uint64(27))) * MIX[1]
     return values ^ (values >> np.uint64(31))

@@ -161,6 +161,16 @@ class Pool:
         """For each row (n,) the number of its dataset in `parts`, (n,)."""
         return np.searchsorted([part.start for part in self.parts], rows, side="right") - 1
 
+    def sides(self, rows: np.ndarray) -> np.ndarray:
+        """The stored height and width in pixels of these rows (n,), int32 (n, 2).
+
+        Raises:
+            ValueError: if they cannot be read.
+        """
+        # Arrow's own `to_numpy` imports pandas: 0.5 s a stage.
+        columns = (self.column(name, rows).combine_chunks() for name in ("height", "width"))
+        return np.stack([np.from_dlpack(column) for column in columns], axis=1)
+
     def rows(self, wanted: Sequence[str] | np.ndarray) -> np.ndarray:
         """The rows of the index that hold these uids; of equal images the most trusted one.
 

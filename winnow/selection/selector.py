@@ -16,6 +16,7 @@ from winnow.config.derive import needs_pool_model, scores_now
 from winnow.config.schema import Method, Policy
 from winnow.loading import sampler
 from winnow.loading.examples import Examples
+from winnow.loading.views import Images
 from winnow.selection.policy import UNIFORM, criterion, in_batch, in_parts, score_views, super_batch
 from winnow.selection.reference import Online, Reference
 from winnow.selection.scorers import Learner
@@ -67,12 +68,12 @@ class Selector:
         """The candidates of a step, (B,)."""
         if self.mixture is not None:
             members, shares = self.mixture
-            return sampler.mixed(step, self.candidates, members, shares, self.seed)
+            return sampler.mixture_candidates(step, self.candidates, members, shares, self.seed)
         return sampler.candidates(step, self.candidates, len(self.data), self.seed)
 
     @torch.no_grad()
     def pick(
-        self, objective: nn.Module, indices: np.ndarray, images: Tensor, step: int, device: torch.device
+        self, objective: nn.Module, indices: np.ndarray, images: Images, step: int, device: torch.device
     ) -> Picked:
         """Score the candidates (B,) and take the sub-batch (b,)."""
         batch = self._scoring_batch(indices, images, step, device)
@@ -87,7 +88,7 @@ class Selector:
         best_first = torch.sort(scores, descending=True, stable=True).indices
         rank[best_first] = torch.arange(len(scores), dtype=torch.int32)
 
-        def picked(rows: Tensor, images: Tensor | None, rejected: Picked | None) -> Picked:
+        def picked(rows: Tensor, images: Images | None, rejected: Picked | None) -> Picked:
             reasons = own[rows], other[rows], scores[rows], rank[rows]
             return Picked(indices[rows.numpy()], images, *reasons, rejected)
 
@@ -95,7 +96,7 @@ class Selector:
         return picked(chosen, images[chosen], picked(rest, None, None) if len(rest) else None)
 
     def _scoring_batch(
-        self, indices: np.ndarray, images: Tensor, step: int, device: torch.device
+        self, indices: np.ndarray, images: Images, step: int, device: torch.device
     ) -> Batch | None:
         """The views of the candidates that are scored in this step; None where no model scores."""
         if not (scores_now(self.policy) or isinstance(self.reference, Online)):

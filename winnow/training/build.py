@@ -60,9 +60,17 @@ def optimisation(
 
 
 def open_for(
-    params: Params, method: str, backbone: str, pool: Pool, uids: Sequence[str] | np.ndarray
+    params: Params,
+    method: str,
+    backbone: str,
+    pool: Pool,
+    uids: Sequence[str] | np.ndarray,
+    plain: bool = False,
 ) -> Examples:
-    """The examples with these uids, with what the method needs, at the backbone's image size.
+    """The examples with these uids, with what the method needs, for the views of its recipe.
+
+    Args:
+        plain: for evaluation: centre squares at the backbone's image size, and no views.
 
     Raises:
         ValueError: if an example lacks what the method needs.
@@ -70,4 +78,6 @@ def open_for(
     module = methods.load(method)
     config = plugin_config(module.Config, f"methods.{method}.settings", params.methods[method].settings)
     size, context = params.backbones[backbone].image_size, getattr(config, "context", 0)
-    return examples(pool, uids, size, params, module.Method.NEEDS, context)
+    recipe = params.methods[method]
+    views = [] if plain else [*recipe.views.values(), *recipe.score_views.values()]
+    return examples(pool, uids, size, params, module.Method.NEEDS, context, views)
