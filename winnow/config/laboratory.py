@@ -1,12 +1,22 @@
 """Keys of conf/ that params.yaml does not have: they stand for several entries of `datasets`.
 
-dataset        a laboratory run: one source, which is the pool, and of which the reference and a task set
-               are held out (`splits` says how much)
-each_dataset   settings of every dataset of `datasets`, such as {limit: 2000}
+    dataset        a laboratory run: one source, which is the pool, and of which the reference and a task set
+                   are held out (`splits` says how much); `datasets.pool` takes its place
+    each_dataset   settings of every dataset of `datasets`, such as {limit: 2000}
+    photos         where the photographs of photos_labels and photos_ssl lie: conf/photos
+
+In `datasets` a path stands for a dataset whose source is found out (winnow/config/detect.py):
+
+    datasets.pool: FOLDER                 or a list of them
+    datasets.reference: FOLDER
+    datasets.tasks: {flowers: FOLDER}
 """
 
+import re
+from pathlib import PurePath
 from typing import Any
 
+from winnow.config.detect import detect
 from winnow.config.errors import ParamsError
 from winnow.config.schema import POOL, REFERENCE, TASKS
 
@@ -23,21 +33,40 @@ def datasets_of(raw: dict[str, Any]) -> dict[str, Any]:
     """
     out = {key: value for key, value in raw.items() if key not in LABORATORY}
     one, each = raw.get(DATASET) or {}, raw.get(EACH) or {}
-    datasets: dict[str, Any] = {
-        role: dict(some) for role, some in (raw.get("datasets") or {}).items() if some
-    }
-    if one.get("source"):
-        if datasets.get(POOL):
-            names = ", ".join(datasets[POOL])
-            raise ParamsError(
-                f"datasets.pool: {names}, and dataset.source is {one['source']}; give dataset=none beside it"
-            )
-        datasets = _laboratory(one, datasets)
-    elif each:
+    given = raw.get("datasets") or {}
+    datasets = {role: _blocks(role, given[role]) for role in given if given[role] and role != "dvc"}
+    if datasets.get(POOL):
+        if one.get("path"):
+            names, path = ", ".join(datasets[POOL]), one["path"]
+            raise ParamsError(f"dataset.path: {path!r}, and datasets.pool has {names}; give one of the two")
         for some in datasets.values():
             for name, block in some.items():
                 some[name] = {**block, **({} if block.get("held_out_of") else each)}
+    elif one.get("source"):
+        datasets = _laboratory(one, datasets)
     return out | {"datasets": datasets} if datasets else out
+
+
+def _blocks(role: str, value: Any) -> dict[str, Any]:
+    """Name -> block of the datasets of a role, where paths stand for some."""
+    if isinstance(value, str | list):
+        paths = [value] if isinstance(value, str) else value
+        return {_name(role, str(path)): _detected(str(path)) for path in paths}
+    return {
+        name: _detected(block) if isinstance(block, str) else dict(block or {})
+        for name, block in dict(value).items()
+    }
+
+
+def _detected(path: str) -> dict[str, Any]:
+    found = detect(path)
+    return {"source": found.source, "path": found.path, "options": found.options}
+
+
+def _name(role: str, path: str) -> str:
+    """A name for what lies at a path: its last part, with the role behind it where that says nothing new."""
+    last = re.sub(r"[^A-Za-z0-9_-]+", "_", PurePath(path).stem).strip("_") or "data"
+    return last if last in (POOL, REFERENCE, TASKS) else f"{last}_{role}"
 
 
 def _laboratory(one: dict[str, Any], datasets: dict[str, Any]) -> dict[str, Any]:

@@ -8,12 +8,12 @@ a source       anything else: detect.py finds out which, check_source.py reads i
 from pathlib import Path
 
 from winnow.config.derive import roles
+from winnow.config.detect import detect
 from winnow.config.errors import naming
 from winnow.config.load import load
 from winnow.lint.check_pool import check_pool
 from winnow.lint.check_source import check_source
 from winnow.lint.check_version import check_version
-from winnow.lint.detect import detect
 from winnow.lint.report import Report
 
 

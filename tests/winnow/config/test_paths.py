@@ -3,9 +3,9 @@
 import pytest
 
 from winnow.config.compose import composed
+from winnow.config.datasets import Dataset
 from winnow.config.errors import ParamsError
 from winnow.config.paths import check_path
-from winnow.config.schema import Dataset
 from winnow.pipeline.workspace import Workspace
 
 

@@ -49,6 +49,7 @@ def page(content: Content) -> str:
         others=[(one.name, [one.value(row) for row in table]) for one in others(table)],
         choice=choice,
         is_oracle=is_oracle,
+        oracles=any(is_oracle(row) for row in table),
         verdict=verdict(content.table, content.tested, content.corruption),
         wiring=wiring(content.params),
         equal=equal(table),
