@@ -2,16 +2,24 @@
 
 a pool         a folder with index.parquet and shards/: check_pool.py
 a version      a folder with uids.npy: check_version.py
+an experiment  a params.yaml: its data set as a source, and what the experiment misses in it: experiment.py
 a source       anything else: detect.py finds out which, check_source.py reads it
 """
 
+from collections.abc import Iterator
 from pathlib import Path
 
+from winnow.config.load import load
+from winnow.config.proposals import propose
 from winnow.lint.check_pool import check_pool
 from winnow.lint.check_source import check_source
 from winnow.lint.check_version import check_version
+from winnow.lint.contents import Contents
 from winnow.lint.detect import detect
+from winnow.lint.experiment import missing, remarks
 from winnow.lint.report import Report
+
+TRUSTED = 0.4  # as in conf/dataset of a source of one's own
 
 
 def lint(path: str, full: bool = False) -> Report:
@@ -28,4 +36,23 @@ def lint(path: str, full: bool = False) -> Report:
         return check_version(folder)
     if (folder / "index.parquet").is_file() or (folder / "shards").is_dir():
         return check_pool(folder, full)
-    return check_source(path, detect(path), full)
+    contents = Contents()
+    if folder.suffix in (".yaml", ".yml"):
+        params = load(folder)
+        report = check_source(path, params.dataset, full, contents)
+        report.missing += missing(params, params.dataset, contents)
+        report.notes += remarks(params, contents)
+        return report
+    report = check_source(path, detect(path), full, contents)
+    report.notes += _proposed(contents)
+    return report
+
+
+def _proposed(contents: Contents) -> Iterator[str]:
+    """Settings that fit a source, where its pictures were looked at."""
+    train, test = contents.train.count, contents.test.count
+    if contents.sides and train:
+        try:
+            yield propose(contents.sides, train, int(TRUSTED * train), test).notice
+        except ValueError as error:
+            yield str(error)
