@@ -15,7 +15,8 @@ from winnow.pipeline.progress import track
 from winnow.pipeline.stage import Stage, main
 from winnow.preflight import check_plugins
 
-READ = ("shards", "index.parquet", "classes.json")  # what later stages may read; the rest is for reports
+# What later stages may read; the rest is for reports.
+READ = ("shards", "index.parquet", "classes.json", "annotations.parquet")
 
 
 def ingest(stage: Stage) -> None:

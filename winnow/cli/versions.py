@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from winnow.cli.help import complete_versions
 from winnow.pipeline.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ class Format(click.ParamType[str]):
 
 
 @click.command()
-@click.argument("version", required=False)
+@click.argument("version", required=False, shell_complete=complete_versions)
 @click.option(
     "--dropped-by", metavar="FILTER", help="List what a filter, or a reason, excluded: uid, key, reason."
 )
@@ -42,6 +43,12 @@ def show(version: str | None, dropped_by: str | None, limit: int | None, html: s
     """Print the last comparison, or how a VERSION was made.
 
     With --dropped-by, what one of the version's filters dropped.
+
+    \b
+    Examples:
+      winnow show
+      winnow show pool
+      winnow show pool --dropped-by blank --html blank.html
     """
     workspace = Workspace.find()
     if version is None and (dropped_by or limit or html):
@@ -88,8 +95,8 @@ def _show_dropped(workspace: Workspace, name: str, by: str, limit: int | None, h
 
 
 @click.command()
-@click.argument("first", metavar="A")
-@click.argument("second", metavar="B")
+@click.argument("first", metavar="A", shell_complete=complete_versions)
+@click.argument("second", metavar="B", shell_complete=complete_versions)
 @click.option(
     "--html", type=click.Path(dir_okay=False), metavar="OUT", help="Also write a page with pictures."
 )
@@ -97,6 +104,11 @@ def diff(first: str, second: str, html: str | None) -> None:
     """Show how two dataset versions differ, and why.
 
     A and B are names below data/versions, or folders with uids.npy.
+
+    \b
+    Examples:
+      winnow diff pool deduplicated --html diff.html
+      winnow diff pool /elsewhere/data/versions/pool
     """
     from winnow.report.version.diff import compare
 
@@ -111,13 +123,18 @@ def diff(first: str, second: str, html: str | None) -> None:
 
 
 @click.command()
-@click.argument("version")
+@click.argument("version", shell_complete=complete_versions)
 @click.argument("out", type=click.Path())
 @click.option("--format", "kind", type=Format(), default="webdataset", show_default=True)
 def export(version: str, out: str, kind: str) -> None:
     """Write a VERSION as files of its own.
 
     VERSION is a name below data/versions, or a folder; OUT is a folder that is not there yet.
+
+    \b
+    Examples:
+      winnow export pool /data/curated
+      winnow export pool /data/curated --format hf
     """
     from winnow.export import export as write
 

@@ -77,7 +77,7 @@ def test_a_plugins_own_defaults_are_written_too():
         "model": "results/reference/models/simclr",
         "method": "models/methods/simclr.py",
     }
-    assert found["datasheets"] == ["pool", "reference", "mine"]
+    assert found["datasheets"] == ["pool", "reference", "mine", "clean"]  # `clean`: arms train on it
 
 
 def test_what_an_arm_reads_is_derived():
@@ -89,24 +89,30 @@ def test_what_an_arm_reads_is_derived():
         "+arms.other={policy: easy, method: supervised, backbone: resnet10t, reference_method: simclr}",
     ]
     arms = composed(overrides, CONF)["arms"]
-    derived = {name: arms[name]["dvc"] for name in ("again", "beside", "other", "supervised-learnability")}
+    names = ("again", "beside", "other", "supervised-learnability", "supervised-both", "supervised-clean")
+    derived = {name: arms[name]["dvc"] for name in names}
     trace = "results/pretrain/supervised-easy/trace.parquet"
     assert derived == {
         "again": dvc("uniform", trace=trace),
         "beside": dvc("learnability"),
         "other": dvc("easy", method="simclr"),
         "supervised-learnability": dvc("learnability", method="supervised"),
+        "supervised-both": {
+            **dvc("uniform"),
+            "other_uids": "data/versions/reference/uids.npy",
+            "other_flops": "data/versions/reference/flops.json",
+        },
+        "supervised-clean": {**dvc("uniform"), "version": "clean"},
     }
 
 
 def dvc(criterion, method=None, trace="conf/nothing"):
-    """The block of an arm that chooses by the reference of a method, or by none."""
+    """The block of an arm on the pool alone that chooses by the reference of a method, or by none."""
     paths = {"reference": "conf/nothing", "reference_code": "conf/nothing"}
+    paths |= {"version": "pool", "other_uids": "conf/nothing", "other_flops": "conf/nothing"}
     if method:
-        paths = {
-            "reference": f"results/reference/models/{method}",
-            "reference_code": f"models/methods/{method}.py",
-        }
+        paths["reference"] = f"results/reference/models/{method}"
+        paths["reference_code"] = f"models/methods/{method}.py"
     return {"criterion": criterion, "trace": trace, **paths}
 
 

@@ -11,6 +11,8 @@ from winnow.pipeline import timings as module
 from winnow.pipeline.timings import Timings, scaled
 from winnow.pipeline.workspace import Workspace
 
+DATASET = "datasets__pool__fashion_mnist"
+
 
 @pytest.fixture
 def workspace(tmp_path, monkeypatch):
@@ -49,16 +51,16 @@ def timings(workspace, **changes):
 def test_k_of_n_counts_what_this_execution_still_has_to_do(workspace, done, capsys):
     timings(workspace).announce("pretrain@supervised-hard")
     done("pretrain@supervised-hard", 4.0)
-    timings(workspace).announce("linear_probe@supervised-hard")
+    timings(workspace).announce("linear_probe@supervised-hard.held_out")
     lines = capsys.readouterr().out.splitlines()
     unknown = "time left unknown, for nothing comparable has run on this machine yet"
     assert lines[0] == f"[1/5] pretrain@supervised-hard: {unknown}"
-    assert lines[-1] == f"[2/5] linear_probe@supervised-hard: {unknown}"
+    assert lines[-1] == f"[2/5] linear_probe@supervised-hard.held_out: {unknown}"
 
 
 def test_what_was_measured_is_told_and_what_was_not_is_called_unknown(workspace, done, capsys, monkeypatch):
     for kind, seconds in (("linear_probe", 20.0), ("semi_supervised", 30.0), ("compare", 10.0)):
-        done(f"{kind}@supervised-easy" if kind != "compare" else kind, seconds)
+        done(f"{kind}@supervised-easy.held_out" if kind != "compare" else kind, seconds)
     monkeypatch.setenv("WINNOW_EXECUTION", "the next")
     timings(workspace).announce("pretrain@supervised-hard")
     last = capsys.readouterr().out.splitlines()[-1]
@@ -85,12 +87,12 @@ def test_two_budgets_tell_what_every_run_pays_from_what_grows(workspace, done):
 @pytest.mark.parametrize(
     ("address", "change"),
     [
-        ("ingest", {"dataset__path": "/mine"}),
-        ("ingest", {"dataset__limit": 100}),
+        ("ingest@fashion_mnist", {f"{DATASET}__path": "/mine"}),
+        ("ingest@fashion_mnist", {f"{DATASET}__limit": 100}),
         ("curate", {"curate__filters": {}}),
-        ("pretrain@supervised-easy", {"dataset__source": "folder"}),
+        ("pretrain@supervised-easy", {f"{DATASET}__source": "folder"}),
         ("pretrain@supervised-easy", {"backbones__resnet10t__image_size": 224}),
-        ("linear_probe@supervised-easy", {"backbones__resnet10t__image_size": 224}),
+        ("linear_probe@supervised-easy.held_out", {"backbones__resnet10t__image_size": 224}),
         ("reference", {"run__threads": 1}),
     ],
 )
@@ -102,8 +104,9 @@ def test_other_data_models_or_settings_are_not_comparable(workspace, done, addre
 
 
 def test_a_sample_of_the_same_data_trains_as_fast(workspace, done):
-    done("reference", 30.0, dataset__limit=2000, reference__examples=30_000)
-    assert timings(workspace, dataset__limit=None, reference__examples=60_000).expected("reference") == 60.0
+    done("reference", 30.0, **{f"{DATASET}__limit": 2000}, reference__examples=30_000)
+    whole = timings(workspace, **{f"{DATASET}__limit": None}, reference__examples=60_000)
+    assert whole.expected("reference") == 60.0
 
 
 def test_scaling_is_never_negative_and_takes_the_nearest():

@@ -146,8 +146,9 @@ def make_arm(
         "detection": {"box_ap50": None if arm == "plain" else 0.25, "protocol": "boxes"},
     }
     for task, values in tasks.items():
-        world.write(f"results/tasks/{task}/{arm}/held_out/metrics.json", values)
-        world.write(f"results/tasks/{task}/{arm}/held_out/cost.json", cost(1.0, 0.1, 40.0, "estimated", evaluate=50))
+        folder = f"results/tasks/{task}/{arm}/held_out"
+        world.write(f"{folder}/metrics.json", values)
+        world.write(f"{folder}/cost.json", cost(1.0, 0.1, 40.0, "estimated", evaluate=50))
 
 
 @pytest.fixture

@@ -100,7 +100,10 @@ def test_the_order_of_the_pool_does_not_choose_the_splits(digits_pool, params):
 
 def test_too_few_trusted_examples_is_one_clear_line(digits_pool, params):
     params.datasets.reference["trusted"].examples = 10_000
-    line = r"^datasets.reference.trusted.examples: 10000 is more than the \d+ examples left; lower it, or raise"
+    line = (
+        r"^datasets.reference.trusted.examples: 10000 is more than the \d+ examples left; lower it, or raise "
+        r"the dataset's `trusted`$"
+    )
     with pytest.raises(ValueError, match=line):
         assign_roles(digits_pool.table, params)
 
@@ -108,7 +111,8 @@ def test_too_few_trusted_examples_is_one_clear_line(digits_pool, params):
 def test_a_filter_that_drops_all_is_the_same_clear_line(digits_pool, params):
     """It was "zip() argument 2 is shorter", because the filters after it did not run."""
     params.curate.filters = {"tiny": {"min_side": 10_000}, "blank": {}}
-    with pytest.raises(ValueError, match="^datasets.tasks.held_out.splits.probe: .* is more than the 0 examples left"):
+    line = "^datasets.tasks.held_out.splits.probe: .* is more than the 0 examples left"
+    with pytest.raises(ValueError, match=line):
         assign_roles(digits_pool.table, params)
 
 

@@ -10,7 +10,6 @@ from PIL import Image
 
 from winnow.report.compare import axes, balance, corruption, inputs, look, plots, table
 from winnow.report.compare.columns import main_column
-from winnow.report.compare.columns import main_column
 from winnow.report.compare.courses import training_curves
 from winnow.report.compare.scatter import accuracy
 
