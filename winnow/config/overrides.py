@@ -13,6 +13,7 @@ has no word for a part of the arms. Here:
 `winnow compose --dvc` prints the translation as arguments of `dvc exp run`, which speaks Hydra's language.
 """
 
+import difflib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -129,10 +130,13 @@ def _value(override: Override, raw: Raw) -> Iterator[str]:
 
 
 def _check_key(path: list[str], raw: Raw) -> None:
-    """Refuse a section that does not exist, and a key of an item that does not exist."""
+    """Refuse a section that does not exist, and a key of an item whose name looks like that of another."""
     known(".".join(path), path[0], ["seed", *SECTIONS, *SHORTHANDS, *LABORATORY])
-    if path[0] in NAMED and len(path) > 2 and path[1] not in raw[path[0]]:
-        known(".".join(path[:2]), path[1], raw[path[0]])
+    if path[0] not in NAMED or len(path) < 3 or path[1] in raw[path[0]]:
+        return
+    if near := difflib.get_close_matches(path[1], raw[path[0]], n=1):
+        item = ".".join(path[:2])
+        raise ParamsError(f"{item}: not there; did you mean {near[0]}? To add it, write '{item}={{...}}'")
 
 
 def _backbone(override: Override, raw: Raw) -> Iterator[str]:

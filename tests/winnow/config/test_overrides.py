@@ -104,6 +104,7 @@ def test_a_replay_replays_the_arm_of_its_own_seed():
         (("curate.filters.near_duplicate={}",), "curate.filters.near_duplicate", {"max_distance": 20}),
         (("curate.splits={val: 50}",), "curate.splits.test", 10000),  # a mapping merges, unless it is empty
         (("policy@policies.rho=rho",), "policies.rho.filter_ratio", 0.9),
+        (("versions.clean.filters={blur: {}}",), "versions.clean.filters.blur.min_sharpness", 20.0),
         (("backbone=test_resnet",), "arms.simclr-uniform.backbone", "test_resnet"),
         (("backbone=test_vit", "backbones.test_vit.image_size=64"), "backbones.test_vit.image_size", 64),
         (
@@ -136,7 +137,10 @@ def test_false_takes_a_filter_out_and_true_puts_it_in_with_its_defaults():
         (["keep=[]"], "keep: []; give names of arms or policies"),
         (["seeds=0"], "seeds: 0; give how many (3), or which ([0, 7]), each once"),
         (["seeds=[1,1]"], "seeds: [1, 1]; give how many"),
-        (["arms.supervised-esy.seed=3"], "arms.supervised-esy: 'supervised-esy' is unknown; did you mean"),
+        (
+            ["arms.supervised-esy.seed=3"],
+            "arms.supervised-esy: not there; did you mean supervised-easy? To add",
+        ),
         (["budgt=1"], "budgt: 'budgt' is unknown; did you mean budget?"),
         (["policy=easy"], "write arms=easy"),
         (

@@ -7,7 +7,6 @@ import sys
 import pytest
 
 from winnow.config.compose import composed
-from winnow.config.errors import ParamsError
 from winnow.pipeline.stages import Stages
 from winnow.pipeline.workspace import Workspace
 
@@ -76,11 +75,7 @@ def test_a_version_is_made_by_refine_from_its_parent(tmp_path):
         "arms.simclr-uniform.version=clean",
     ]
     conf = Workspace.find().conf
-    with pytest.raises(
-        ParamsError, match=r"has its default in conf/; write \+arms\.simclr-uniform\.version=VALUE"
-    ):
-        composed(overrides, conf)
-    params = composed([overrides[0], "+arms.simclr-uniform.version=clean"], conf)
+    params = composed(overrides, conf)
     stages = Stages.read(ROOT, params)
     assert stages["refine@clean"].makes_versions == ["clean"]
     assert "pool" in stages["refine@clean"].reads_versions
