@@ -18,7 +18,7 @@ from winnow.config.schema import Method
 from winnow.loading.examples import Examples
 from winnow.training.build import optimisation
 from winnow.training.checkpoint import Checkpoint
-from winnow.training.device import reseed
+from winnow.training.device import arrange, reseed
 from winnow.training.nonfinite import refuse_nonfinite
 from winnow.training.picked import ExampleSelector, Picked
 
@@ -64,6 +64,7 @@ class Loop:
     ) -> None:
         self.fabric, self.objective, self.data, self.recipe = fabric, objective, data, recipe
         self.selector, self.steps, self.seed = selector, steps, seed
+        arrange(objective, data.pixels.size)
         optimizer, self.schedule = optimisation(objective, recipe, steps)
         self.module, self.optimizer = fabric.setup(objective, optimizer)
         self.state = State()
