@@ -23,22 +23,24 @@ def markdown(table: Iterable[Row], corrupted: Mapping[str, float], note: str | N
     qualities = "/".join(sorted({row["energy_quality"] for row in table}, key=QUALITIES.index))
     names = ["arm", "policy", "method", *(["version"] if refined else [])]
     parts = [part for part in FLOPS[:-1] if refined or part != "curate"]
-    head = [*names, *titles, "corrupted share", "FLOPs total"]
+    planted = any(corrupted.values())
+    head = [*names, *titles, *(["corrupted share"] if planted else []), "FLOPs total"]
     head += [" + ".join(SHORT.get(part, part) for part in parts), f"CO2e ({qualities})", "time"]
-    body = [_cells(row, names, columns, parts, corrupted[row["arm"]]) for row in table]
+    shares = {arm: [numbers.percent(share)] if planted else [] for arm, share in corrupted.items()}
+    body = [_cells(row, names, columns, parts, shares[row["arm"]]) for row in table]
     text = _aligned([head, *body], len(names))
     return f"> **{note}**\n\n{text}" if note else text
 
 
 def _cells(
-    row: Row, names: list[str], columns: list[Column], parts: list[str], corrupted: float
+    row: Row, names: list[str], columns: list[Column], parts: list[str], corrupted: list[str]
 ) -> list[str]:
     spent = row["flops"]
     split = " + ".join(f"{100 * spent[part] / (spent['total'] or 1):.0f}" for part in parts)
     return [
         *(_of_mixture(row) if name == "version" else str(row[name]) for name in names),
         *(numbers.percent(column.value(row)) for column in columns),
-        numbers.percent(corrupted),
+        *corrupted,
         numbers.flops(spent["total"]),
         f"{split} %",
         numbers.grams(row["gco2e"]),
