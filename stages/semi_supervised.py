@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import torch
 
+from models.encoders import normalisation
 from models.flops import count
 from models.methods.supervised import Config as SupervisedConfig
 from models.methods.supervised import Method as Supervised
@@ -65,7 +66,8 @@ def semi_supervised(stage: Stage) -> None:
     for fraction, steps in zip(fractions, settings.steps, strict=True):
         encoder, _ = load_encoder(folder)
         uids = uid_files.load(workspace.split(stage.set, f"labels-{fraction:g}"))
-        labelled = examples(pool, uids, size, params, frozenset({"labels"}))
+        labels, by = frozenset({"labels"}), normalisation(encoder)
+        labelled = examples(pool, uids, size, params, labels, normalisation=by)
         top1, top5 = finetune(stage, settings, encoder, labelled, test, steps)
         name = f"{100 * fraction:g}pct"
         stage.metrics[f"top1_{name}"], stage.metrics[f"top5_{name}"] = top1, top5

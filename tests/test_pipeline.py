@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
+from winnow.config.compose import complete
 from winnow.pipeline.stages import Stages
 from winnow.pool import uids as uid_files
 from winnow.versions import version
@@ -173,6 +174,38 @@ def test_a_killed_pretraining_resumes_and_ends_with_the_same_weights(project):
     assert "resuming after step" in again.stdout
     assert weights.read_bytes() == expected
     (project / "params.yaml").write_text(before)
+
+
+def test_an_arm_trains_on_from_another_and_its_control_is_the_same_bytes(project):
+    """`on` starts from supervised-hard, `still` exports it untouched; neither runs its start again."""
+    before = (project / "params.yaml").read_text()
+    params = yaml.safe_load(before)
+    params["backbones"]["started"] = {
+        **params["backbones"]["resnet10t"],
+        "weights": "results/pretrain/supervised-hard",
+    }
+    params["pretrain"]["weights_share"] = 0.5
+    plain = params["arms"]["supervised-hard"]
+    for name, frozen in (("on", False), ("still", True)):
+        params["arms"][name] = {**plain, "policy": "uniform", "backbone": "started", "frozen": frozen}
+        del params["arms"][name]["dvc"]
+    params["methods"]["supervised"] |= {"layer_decay": 0.7, "freeze": 0.25}
+    (project / "params.yaml").write_text(yaml.safe_dump(complete(params)))
+    done = dvc(project, "repro", "pretrain@on", "pretrain@still")
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
+    ours = {name: project / "results/pretrain" / name for name in ("supervised-hard", "on", "still")}
+    read = {name: json.loads((folder / "metrics.json").read_text()) for name, folder in ours.items()}
+    bytes_of = {name: (folder / "model.safetensors").read_bytes() for name, folder in ours.items()}
+    assert bytes_of["still"] == bytes_of["supervised-hard"] != bytes_of["on"]
+    paid = read["supervised-hard"]["flops"]["total"] // 2
+    flops = read["still"]["flops"]
+    assert (flops["weights"], flops["total"], read["still"]["steps"]) == (paid, paid, 0)
+    assert read["on"]["flops"]["weights"] == paid
+    assert 0 < read["on"]["flops"]["train"] <= read["on"]["budget"] - paid
+    assert read["on"]["weights"]["flops"] == read["supervised-hard"]["flops"]["total"]
+    assert read["still"]["val_top1"] == read["supervised-hard"]["val_top1"]
+    (project / "params.yaml").write_text(before)
+    assert dvc(project, "repro").returncode == 0
 
 
 def test_a_mistake_is_one_line_and_nothing_is_lost(project):

@@ -55,8 +55,13 @@ def compose(overrides: tuple[str, ...], dvc: bool) -> None:
         click.echo(" ".join(["dvc exp run", *sets]))
         return
     from winnow.config.compose import write
+    from winnow.config.load import parse
+    from winnow.config.starts import missing_controls
 
-    arms = write(list(overrides), workspace.conf, workspace.params)["arms"]
+    written = write(list(overrides), workspace.conf, workspace.params)
+    for line in missing_controls(parse(written)):
+        click.echo(f"hint: {line}")
+    arms = written["arms"]
     counted = f"{len(arms)} arm{'s' if len(arms) > 1 else ''}"
     click.echo(f"params.yaml written, {counted}: {', '.join(arms)}; now: dvc repro")
 

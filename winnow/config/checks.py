@@ -9,6 +9,7 @@ from winnow.config.errors import ParamsError
 from winnow.config.folder_names import check_folder
 from winnow.config.plugins import plugins
 from winnow.config.schema import CLEAN, POOL, REFERENCE, Params
+from winnow.config.starts import check_starts
 
 
 def check_names(params: Params) -> None:
@@ -34,6 +35,7 @@ def check_names(params: Params) -> None:
         known(f"tasks.{name}", name, plugins("stages"))
     for name in params.arms:
         _check_arm(name, params)
+    check_starts(params)
 
 
 def _check_versions(params: Params) -> None:

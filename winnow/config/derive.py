@@ -10,10 +10,13 @@ from pathlib import PurePosixPath
 from winnow.config.datasets import Dataset
 from winnow.config.derived import NOTHING, Cell, Comparison, DatasetPaths, Ingest, ReadingPaths
 from winnow.config.plugins import declared
-from winnow.config.schema import CLEAN, POOL, REFERENCE, TASKS, Params, Policy
+from winnow.config.schema import CLEAN, POOL, REFERENCE, TASKS, Arm, Params, Policy
 
 DATASETS, VERSIONS, SPLITS = "data/datasets", "data/versions", "data/splits"
 MODELS = "results/reference/models"  # a folder for each method that a reference was trained by
+ENCODERS = "results/pretrain"  # a folder for each arm
+WEIGHTS, CONFIG = "model.safetensors", "config.json"  # in a folder that timm reads
+WEIGHT_FILES = (".safetensors", ".pth", ".pt", ".bin", ".ckpt", ".tar")
 
 
 def derive(params: Params) -> None:
@@ -27,6 +30,7 @@ def derive(params: Params) -> None:
         version.dvc.method = f"models/methods/{method}.py" if method else NOTHING
     params.reference.dvc.finished = params.reference.finished or NOTHING
     for arm in params.arms.values():
+        _derive_start(arm, params)
         arm.dvc.version, *more = parts(arm.version)
         arm.dvc.other_uids = f"{VERSIONS}/{more[0]}/uids.npy" if more else NOTHING
         arm.dvc.other_flops = f"{VERSIONS}/{more[0]}/flops.json" if more else NOTHING
@@ -35,10 +39,43 @@ def derive(params: Params) -> None:
             continue
         method = arm.reference_method or arm.method
         arm.dvc.criterion = policy.criterion
-        needs = needs_reference(policy)
+        needs = needs_reference(policy) and not arm.frozen
         arm.dvc.reference = f"{MODELS}/{method}" if needs else NOTHING
         arm.dvc.reference_code = f"models/methods/{method}.py" if needs else NOTHING
         arm.dvc.trace = f"results/pretrain/{arm.replay_from}/trace.parquet" if arm.replay_from else NOTHING
+
+
+def _derive_start(arm: Arm, params: Params) -> None:
+    """Which files the weights of the arm's backbone are: a file alone, or a folder's."""
+    backbone = params.backbones.get(arm.backbone)
+    arm.dvc.weights = arm.dvc.weights_config = arm.dvc.weights_record = NOTHING
+    if backbone is None or not backbone.weights:
+        return
+    path = PurePosixPath(backbone.weights)
+    folder = path.parent if path.name == WEIGHTS else path
+    trained = start_arm(backbone.weights) is not None
+    if trained or path.suffix not in WEIGHT_FILES:
+        arm.dvc.weights, arm.dvc.weights_config = str(folder / WEIGHTS), str(folder / CONFIG)
+        arm.dvc.weights_record = str(folder / "metrics.json") if trained else NOTHING
+    else:
+        arm.dvc.weights = str(path)
+        if path.name.startswith("open_clip_"):  # the files of an open_clip folder
+            arm.dvc.weights_config = str(path.parent / "open_clip_config.json")
+
+
+def start_arm(weights: str | None) -> str | None:
+    """The arm, of this run or of another one, whose encoder these weights are; None for any others."""
+    path = PurePosixPath(weights or NOTHING)
+    folder = path.parent if path.name == WEIGHTS else path
+    return folder.name if folder.parent.parts[-2:] == ("results", "pretrain") else None
+
+
+def start_within(params: Params, arm: Arm) -> str | None:
+    """The arm of this run that the arm starts from, if any."""
+    weights = params.backbones[arm.backbone].weights if arm.backbone in params.backbones else None
+    name = start_arm(weights)
+    here = weights is not None and PurePosixPath(weights).is_relative_to(ENCODERS)
+    return name if here and name in params.arms else None
 
 
 def parts(version: str) -> list[str]:

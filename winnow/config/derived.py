@@ -52,6 +52,9 @@ class ArmPaths:
     reference: str = NOTHING  # the folder of the reference that the arm reads
     reference_code: str = NOTHING  # the code of that reference's method
     trace: str = NOTHING  # the trace that it replays
+    weights: str = NOTHING  # the file that its encoder starts from
+    weights_config: str = NOTHING  # what is beside it and says how inputs are normalised
+    weights_record: str = NOTHING  # the metrics of the arm that trained them
 
 
 @dataclass

@@ -81,15 +81,28 @@ class Version:
 
 @dataclass
 class Backbone:
+    """`weights` is what it starts from: a file, a Hugging Face folder, or results/pretrain/ARM; null: from
+    scratch. `mean` and `std` are the three channels' of pixels in [0, 1], null for those of the weights.
+    """
+
     name: str = REQUIRED
     image_size: int = bounded(28, 8)
     kwargs: dict[str, Any] = field(default_factory=dict)
+    weights: str | None = None
+    mean: list[float] | None = bounded(None, 0, 1)
+    std: list[float] | None = bounded(None, above=0)
 
     def check(self, key: str) -> None:
         side = self.kwargs.get("img_size")
         if side not in (None, self.image_size):
             given = f"{key}.kwargs.img_size: {side}, but {key}.image_size is {self.image_size}"
             raise ParamsError(f"{given}; leave img_size out")
+        for name in ("mean", "std"):
+            given = getattr(self, name)
+            if given is not None and self.weights is None:
+                raise ParamsError(f"{key}.{name}: {given}, but {key}.weights is null; set it to null")
+            if given is not None and len(given) != 3:
+                raise ParamsError(f"{key}.{name}: {given} is wrong; allowed: three numbers, red, green, blue")
 
 
 @dataclass
@@ -123,6 +136,8 @@ class Method:
     lr: float = bounded(1e-3, 0)
     weight_decay: float = bounded(0.05, 0)
     warmup: float = bounded(0.1, 0, below=1)
+    layer_decay: float | None = bounded(None, above=0, high=1)
+    freeze: float = bounded(0.0, 0, below=1)
     views: dict[str, View] = field(default_factory=dict)
     score_views: dict[str, View] = field(default_factory=dict)
     settings: dict[str, Any] = field(default_factory=dict)
@@ -169,7 +184,8 @@ class Arm:
     """One column of a comparison. `version` is a version or a union of two, such as `pool+reference`;
     `mixture` the share of each part in a batch, null for the parts' sizes. `replay_from` names the arm whose
     trace a replay policy trains on; `reference_method` the method whose reference chooses, null for the
-    arm's own.
+    arm's own. `budget` is in FLOPs, null for `pretrain.budget`. A `frozen` arm trains nothing: its encoder is
+    measured as it starts.
     """
 
     policy: str = REQUIRED
@@ -180,6 +196,8 @@ class Arm:
     mixture: list[float] | None = bounded(None, above=0, below=1)
     replay_from: str | None = None
     reference_method: str | None = None
+    budget: float | None = bounded(None, above=0)
+    frozen: bool = False
     dvc: ArmPaths = field(default_factory=ArmPaths)
 
 
@@ -206,6 +224,7 @@ class Pretrain:
     budget: float = bounded(0.0, above=0)
     reference_share: float = bounded(1.0, 0, 1)
     curation_share: float = bounded(1.0, 0, 1)
+    weights_share: float = bounded(1.0, 0, 1)
     evaluations: int = bounded(10, 1)
     readings: str = "first"
     dvc: ReadingPaths = field(default_factory=ReadingPaths)

@@ -17,6 +17,7 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor
 
+from models.encoders import OWN
 from winnow.config.schema import Params, Run, Version
 from winnow.embedding.cache import Store, text_key
 from winnow.embedding.embedder import Embedder
@@ -104,7 +105,9 @@ class Embeddings:
         self.pool, self.params, self.track = pool, params, track
         self.embedder = open_embedder(workspace.root, version)
         made_by, run = self.embedder, params.run
-        self.name = embedding_key(made_by.weights, version.architecture, made_by.size, run, made_by.plugins)
+        weights, by = made_by.weights, made_by.normalisation
+        weights += "" if by == OWN else f" {by}"
+        self.name = embedding_key(weights, version.architecture, made_by.size, run, made_by.plugins)
         folder = workspace.embeddings / self.name
         self.images, self.texts = Store(folder / "images"), Store(folder / "texts")
         state = f"{self.name} {sorted(pool.digests.items())}"

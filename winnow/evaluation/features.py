@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
+from models.encoders import normalisation
 from winnow.config.schema import Params, View
 from winnow.loading.examples import Examples, examples
 from winnow.loading.pixels import MEND
@@ -26,15 +27,15 @@ def outputs(
 ) -> Tensor:
     """`call` on the plain images, in eval mode and in chunks, as (n, K) float32 on the CPU.
 
-    The mode of `network` is restored.
+    The images are normalised as `network` needs it; its mode is restored.
     """
-    training = network.training
+    training, by = network.training, normalisation(network)
     network.eval()
     out = []
     for start in range(0, len(data), chunk):
         images = data.pixels.get(np.arange(start, min(start + chunk, len(data))))
         refuse_lost(data)
-        view = make(images.to(fabric.device), PLAIN, generator("plain"))["image"][0]
+        view = make(images.to(fabric.device), PLAIN, generator("plain"), by)["image"][0]
         with fabric.autocast():
             out.append(call(view).float().cpu())
     network.train(training)

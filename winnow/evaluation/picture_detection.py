@@ -13,6 +13,7 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from models.detector import PICTURE_DESCRIPTION, picture_detector
+from models.encoders import normalisation
 from winnow.config.bounds import bounded
 from winnow.config.errors import ParamsError
 from winnow.evaluation.average_precision import KINDS, NAMES, evaluate
@@ -27,7 +28,6 @@ from winnow.evaluation.detector_training import (
     train,
 )
 from winnow.evaluation.pictures import Pictures
-from winnow.loading.views import MEAN, STD
 from winnow.pool.annotations import Annotations
 from winnow.pool.pool import Pool
 from winnow.training.device import generator
@@ -139,7 +139,8 @@ def finetune_detector(
 ) -> tuple[nn.Module, int]:
     """The trained detector, and the FLOPs of its training; raises as `finetune_pictures`."""
     torch.manual_seed(seed)  # the initialisation of new layers and torchvision's sampling use the global RNG
-    net = picture_detector(encoder, len(training.pool.classes), training.sides, masks, MEAN, STD)
+    by = normalisation(encoder)
+    net = picture_detector(encoder, len(training.pool.classes), training.sides, masks, *by)
 
     def batches(chosen: list[int], step: int) -> tuple[list[Tensor], list[dict[str, Tensor]]]:
         return training.batch(chosen, masks, settings.flip, generator("detection", seed, "flip", step))

@@ -9,6 +9,7 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor
 
+from models.encoders import normalisation
 from models.flops import count
 from models.methods import Objective
 from winnow.config.schema import Arm, Params
@@ -78,14 +79,23 @@ class Readings:
         )
         self.write(state)
 
+    def only(self) -> State:
+        """The state of a run without steps, with one reading of an encoder that is not trained; no loss."""
+        self.count = 1
+        spent = self.selection.flops(0)["total"]
+        reading = {"step": 0, "flops": spent, "examples_seen": 0}
+        if self.held:
+            reading["val_top1"] = self._val_top1(self.held)
+        return State(watched={"curve": [reading]})
+
     def write(self, state: State) -> None:
         """Write curve.csv: after each reading, and when a run was resumed after its last reading."""
         write_curve(self.path, state.watched["curve"])
 
     def last(self) -> dict[str, float | str]:
         """Readings taken once, after training: for methods with captions, on the test split."""
-        if self.held is None or not self.held.captioned:
-            return {}
+        if self.held is None or not self.held.captioned or not self.selection.steps:
+            return {}  # without a step, the projections to the shared space are random
         test, names = self.held.captioned["test"], self.held.names
         found = retrieval(self.objective, test, names, self.fabric)
         protocol = (
@@ -95,10 +105,13 @@ class Readings:
         )
         return {**{f"test_{name}": value for name, value in found.items()}, "protocol": protocol}
 
-    def _of(self, held: "_Held") -> dict[str, float]:
+    def _val_top1(self, held: "_Held") -> float:
         encoder = self.objective.exported()
         bank, val = features(encoder, held.bank, self.fabric), features(encoder, held.val, self.fabric)
-        found = {"val_top1": round(knn_top1(bank, held.bank.labels, val, held.val.labels), 6)}
+        return round(knn_top1(bank, held.bank.labels, val, held.val.labels), 6)
+
+    def _of(self, held: "_Held") -> dict[str, float]:
+        found = {"val_top1": self._val_top1(held)}
         if held.captioned:
             return found | retrieval(self.objective, held.captioned["val"], held.names, self.fabric)
         if held.known is None or type(self.objective).classify is Objective.classify:
@@ -134,11 +147,11 @@ class _Held:
         val = open_split(workspace, pool, task_set, "val", size, params)
         if not len(bank) or not len(val):
             return None
-        captioned = {}
+        captioned, by = {}, normalisation(objective)
         if "captions" in objective.NEEDS:
             test = open_split(workspace, pool, task_set, "test", size, params)
             for name, split in (("val", val), ("test", test)):
-                captioned[name] = open_for(params, arm.method, arm.backbone, pool, split.uids, plain=True)
+                captioned[name] = open_for(params, arm.method, arm.backbone, pool, split.uids, True, by)
         place = {name: label for label, name in enumerate(data.pixels.pool.classes)}
         labels = torch.tensor([place.get(name, -1) for name in pool.classes])
         known = labels[val.labels]

@@ -11,9 +11,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from models.encoders import Channels
 from winnow.config.schema import View
 from winnow.loading.noise import Noise
 
+PerChannel = float | Channels
 JITTERED = 0.8  # SimCLR's probability of any colour change
 SIGMA = (0.1, 2.0)  # of the blur, in pixels, as in SimCLR and DINO
 RADIUS = 6  # of its kernel: three times the largest sigma
@@ -21,25 +23,33 @@ LUMA = (0.299, 0.587, 0.114)
 YIQ = torch.tensor([LUMA, (0.596, -0.274, -0.322), (0.211, -0.523, 0.312)])
 
 
-def recoloured(crops: Tensor, view: View, noise: Noise, mean: float, std: float) -> Tensor:
-    """uint8 (B, 3, S, S) -> float (B, 3, S, S) with `mean` and `std` removed, changed as the view says."""
+def recoloured(crops: Tensor, view: View, noise: Noise, mean: PerChannel, std: PerChannel) -> Tensor:
+    """uint8 (B, 3, S, S) -> float (B, 3, S, S) with `mean` and `std` removed, changed as the view says.
+
+    Args:
+        mean, std: of all channels, or of each.
+    """
     pixels = crops.float()
+    shift_by, scale_by = (torch.tensor(value).expand(3) for value in (mean, std))
     matrix, shift = torch.eye(3).expand(len(crops), 3, 3), torch.zeros(len(crops), 1)
     if view.jitter is not None:
         matrix, shift = _jitter(pixels, view.jitter, noise)
     if view.grey:
         chosen = noise() < view.grey
         matrix = torch.where(chosen[:, None, None], YIQ[:1] @ matrix, matrix)
-    scale = (matrix / (255 * std)).to(crops.device)
-    offset = ((shift - mean) / std).expand(-1, 3)[..., None].to(crops.device)
+    scale = (matrix / (255 * scale_by)[:, None]).to(crops.device)
+    offset = ((shift - shift_by) / scale_by)[..., None].to(crops.device)
     pixels = torch.baddbmm(offset, scale, pixels.flatten(2)).view_as(pixels)
-    pixels = pixels.clamp_((0 - mean) / std, (1 - mean) / std)
+    black, grey, white = (
+        ((level - shift_by) / scale_by)[:, None, None].to(crops.device) for level in (0.0, 0.5, 1.0)
+    )
+    pixels = pixels.clamp_(black, white)
     if view.blur:
         pixels = blurred(pixels, view.blur, noise)
     if view.solarise:
         chosen = torch.nonzero(noise() < view.solarise).flatten().to(crops.device)
-        some, half = pixels[chosen], (0.5 - mean) / std
-        pixels = pixels.index_copy_(0, chosen, torch.where(some >= half, (1 - 2 * mean) / std - some, some))
+        some = pixels[chosen]
+        pixels = pixels.index_copy_(0, chosen, torch.where(some >= grey, black + white - some, some))
     return pixels
 
 

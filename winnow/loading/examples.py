@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Generator, Tensor
 
+from models.encoders import OWN, Normalisation
 from models.methods import Batch
 from winnow.config.schema import Params, View
 from winnow.loading.pictures import WholePictures
@@ -22,6 +23,7 @@ class Examples:
     """n examples: `pixels` on demand, `labels` (n,) int64, `tokens` (n, L) int64 or None.
 
     `pixels` gives tensors (k, 3, S, S), or whole pictures where views are cut from them.
+    `normalisation` is that of the encoder which the views of a `batch` are for.
     """
 
     pixels: Source[Any]
@@ -29,6 +31,7 @@ class Examples:
     tokens: Tensor | None
     uids: Sequence[str]
     classes: int
+    normalisation: Normalisation = OWN
 
     def __len__(self) -> int:
         return len(self.uids)
@@ -49,7 +52,8 @@ class Examples:
         chosen = torch.from_numpy(self.pixels.substituted_indices(indices))
         labels = self.labels[chosen].to(device)
         tokens = None if self.tokens is None else self.tokens[chosen].to(device)
-        return Batch(make(images.to(device), views, generator), labels, tokens, patch_size)
+        drawn = make(images.to(device), views, generator, self.normalisation)
+        return Batch(drawn, labels, tokens, patch_size)
 
 
 def examples(
@@ -60,6 +64,7 @@ def examples(
     needs: frozenset[str] = frozenset(),
     context: int = 0,
     views: Iterable[View] = (),
+    normalisation: Normalisation = OWN,
 ) -> Examples:
     """Open the examples with these uids.
 
@@ -69,6 +74,7 @@ def examples(
         context: tokens per caption, where captions are needed.
         views: all that will be cut, by their recipe, from the whole pictures. Without them, and where every
             picture is stored at `size` x `size` pixels already, the pixels are centre squares of that size.
+        normalisation: of the encoder that will get the views.
 
     Raises:
         ValueError: if an example lacks what the method needs.
@@ -78,8 +84,8 @@ def examples(
     if "labels" in needs:
         _require("labels", int((labels < 0).sum()), len(uids))
     tokens = _tokens(pool, rows, context) if "captions" in needs else None
-    pixels = _source(pool, rows, size, params, list(views))
-    return Examples(pixels, labels, tokens, Uids(pool.index, rows), max(1, len(pool.classes)))
+    pixels, named = _source(pool, rows, size, params, list(views)), Uids(pool.index, rows)
+    return Examples(pixels, labels, tokens, named, max(1, len(pool.classes)), normalisation)
 
 
 def _source(pool: Pool, rows: np.ndarray, size: int, params: Params, views: list[View]) -> Source[Any]:

@@ -18,31 +18,44 @@ import torch.nn.functional as F
 from torch import Generator, Tensor
 from torchvision.transforms.v2.functional import gaussian_blur
 
+from models.encoders import OWN, Normalisation
 from winnow.config.schema import View
 from winnow.loading.colours import LUMA, YIQ, recoloured
 from winnow.loading.pictures import RATIO, Pictures
 
-MEAN, STD = 0.5, 0.5  # of every encoder trained here; written into its config.json
 Images = Tensor | Pictures
 
 
-def make(images: Images, views: dict[str, View], generator: Generator) -> dict[str, list[Tensor]]:
+def make(
+    images: Images, views: dict[str, View], generator: Generator, normalisation: Normalisation = OWN
+) -> dict[str, list[Tensor]]:
     """For each name `count` float tensors (B, 3, S, S), normalised, on the images' device.
 
     Args:
         images: uint8 (B, 3, H, H), or whole pictures.
     """
     if isinstance(images, Pictures):
-        return _of_pictures(images, views, generator)
+        return _of_pictures(images, views, generator, normalisation)
     pixels = images.float() / 255
-    return {name: [_one(pixels, view, generator) for _ in range(view.count)] for name, view in views.items()}
+    return {
+        name: [normalised(_one(pixels, view, generator), normalisation) for _ in range(view.count)]
+        for name, view in views.items()
+    }
 
 
-def _of_pictures(pictures: Pictures, views: dict[str, View], generator: Generator) -> dict[str, list[Tensor]]:
+def normalised(pixels: Tensor, by: Normalisation) -> Tensor:
+    """Pixels (B, 3, H, W), clamped to [0, 1], in standard deviations from the mean."""
+    mean, std = (pixels.new_tensor(values)[:, None, None] for values in by)
+    return (pixels.clamp(0, 1) - mean) / std
+
+
+def _of_pictures(
+    pictures: Pictures, views: dict[str, View], generator: Generator, by: Normalisation
+) -> dict[str, list[Tensor]]:
     noise = pictures.noise(generator)
     wanted = [view for view in views.values() for _ in range(view.count)]
     cut = pictures.cut([pictures.crops(view, noise) for view in wanted])
-    made = iter([recoloured(crops, view, noise, MEAN, STD) for crops, view in zip(cut, wanted, strict=True)])
+    made = iter([recoloured(crops, view, noise, *by) for crops, view in zip(cut, wanted, strict=True)])
     return {name: [next(made) for _ in range(view.count)] for name, view in views.items()}
 
 
@@ -65,7 +78,7 @@ def _one(pixels: Tensor, view: View, generator: Generator) -> Tensor:
     if view.solarise:
         chosen = _chosen(pixels, view.solarise, generator)
         pixels = torch.where(chosen & (pixels >= 0.5), 1 - pixels, pixels)
-    return (pixels.clamp(0, 1) - MEAN) / STD
+    return pixels
 
 
 def crop(pixels: Tensor, size: int, scale: tuple[float, float], flip: float, generator: Generator) -> Tensor:

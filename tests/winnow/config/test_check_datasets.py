@@ -107,7 +107,7 @@ OWN = {"source": "digits", "held_out_of": "shop"}
         (
             "pretrain.readings",
             "birbs",
-            "pretrain.readings: 'birbs' is unknown; did you mean birds? Allowed: first, none, held_out, birds",
+            "pretrain.readings: 'birbs' is unknown; did you mean birds? Allowed: first, none, held_out,",
         ),
         (
             "arms.plain.version",

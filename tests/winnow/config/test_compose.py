@@ -108,7 +108,8 @@ def test_what_an_arm_reads_is_derived():
 
 def dvc(criterion, method=None, trace="conf/nothing"):
     """The block of an arm on the pool alone that chooses by the reference of a method, or by none."""
-    paths = {"reference": "conf/nothing", "reference_code": "conf/nothing"}
+    names = ("reference", "reference_code", "weights", "weights_config", "weights_record")
+    paths = dict.fromkeys(names, "conf/nothing")
     paths |= {"version": "pool", "other_uids": "conf/nothing", "other_flops": "conf/nothing"}
     if method:
         paths["reference"] = f"results/reference/models/{method}"

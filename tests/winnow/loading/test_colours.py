@@ -33,6 +33,16 @@ def test_a_plain_view_has_mean_and_std_removed():
     torch.testing.assert_close(out, (crops().float() / 255 - 0.4) / 0.2, atol=1e-6, rtol=1e-5)
 
 
+def test_each_channel_has_its_own_mean_and_std_whatever_is_changed():
+    """Against the same changes on the scale of [0, 1], normalised afterwards by torchvision."""
+    changes = View(jitter=[0.4, 0.4, 0.2, 0.1], grey=0.3, blur=0.5, solarise=0.5)
+    mean, std = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+    out = colours.recoloured(crops(low=0, high=256), changes, noise(), mean, std)
+    plain = colours.recoloured(crops(low=0, high=256), changes, noise(), 0.0, 1.0)
+    expected = functional.normalize(plain, list(mean), list(std))
+    torch.testing.assert_close(out, expected, atol=1e-5, rtol=1e-5)
+
+
 @pytest.mark.parametrize("which", [0, 1, 2])
 def test_brightness_contrast_and_saturation_are_torchvisions(which):
     """Expected: torchvision's adjustment by the factor drawn, or none where no change is drawn."""

@@ -184,6 +184,12 @@ def the_cost():
     return cost
 
 
+@pytest.fixture(name="make_arm")
+def the_make_arm():
+    """`make_arm` above."""
+    return make_arm
+
+
 class Page(HTMLParser):
     """Checks that tags close in order, and collects what the page refers to."""
 

@@ -15,7 +15,8 @@ from winnow.report.compare.corruption import CorruptionShares
 from winnow.report.compare.look import INK, SOFT, Look
 from winnow.report.compare.table import arm_label, choice
 
-UPFRONT = {"curate": "the version", "reference": "the reference"}  # paid for before the first step
+# Paid for before the first step.
+UPFRONT = {"curate": "the version", "reference": "the reference", "weights": "the weights"}
 TITLE = "FLOPs spent, reference and scoring included"
 Line = tuple[Any, Any]  # x and y
 Panels = list[tuple[Axes, list[Row]]]
@@ -96,7 +97,7 @@ def _upfront_bars(axes: Axes, rows: list[Row], look: Look, low: float, unit: flo
     """Below the lowest tick, a bar for each arm that had spent something before its first step."""
     for place, row in enumerate(row for row in rows if _upfront(row)):
         height, spent = low - unit * (0.7 + 0.9 * place), _upfront(row)
-        text = f"paid for {' and '.join(name for part, name in UPFRONT.items() if row['flops'][part])}"
+        text = f"paid for {' and '.join(name for part, name in UPFRONT.items() if row['flops'].get(part))}"
         axes.plot([0, spent], [height] * 2, color=look.colours[choice(row)], lw=6, solid_capstyle="butt")
         style: dict[str, Any] = {"va": "center", "fontsize": 9, "color": SOFT}
         axes.annotate(text, (spent, height), (5, 0), textcoords="offset points", **style)
@@ -104,7 +105,7 @@ def _upfront_bars(axes: Axes, rows: list[Row], look: Look, low: float, unit: flo
 
 def _upfront(row: Row) -> int:
     """FLOPs spent before the first step."""
-    return sum(int(row["flops"][part]) for part in UPFRONT)
+    return sum(int(row["flops"].get(part) or 0) for part in UPFRONT)
 
 
 def _course(row: Row, share: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -15,6 +15,7 @@ from winnow.report.compare.look import corruption_colours, spent_colours
 from winnow.report.compare.table import choice, is_oracle, ranked
 from winnow.report.compare.verdict import equal, verdict
 from winnow.report.compare.wiring import wiring
+from winnow.report.compare.worth import known
 from winnow.report.page.render import render
 from winnow.report.page.tiles import data_uri
 
@@ -45,6 +46,7 @@ def page(content: Content) -> str:
         table=table,
         columns=columns,
         groups=_groups(columns),
+        known=known,
         best=_best(table, columns),
         others=[(one.name, [one.value(row) for row in table]) for one in others(table)],
         choice=choice,

@@ -32,7 +32,7 @@ def draw(
     if not table:
         folder.mkdir(parents=True, exist_ok=True)
         return {}
-    look = Look.of(table)
+    look, moved = Look.of(table), [row for row in table if not row.get("frozen")]
     pictures: dict[str, Callable[[], Figure]] = {
         "curves": lambda: training_curves(table, curves, look),
         "spending": lambda: spending(table),
@@ -41,11 +41,11 @@ def draw(
         pictures["accuracy_flops"] = lambda: accuracy(table, look, column, "flops")
         if any(row["gco2e"] is not None for row in table):
             pictures["accuracy_gco2e"] = lambda: accuracy(table, look, column, "gco2e")
-    if corruption.kinds:
-        pictures["corruption_shares"] = lambda: corruption_shares(table, corruption)
-        pictures["corruption_over_training"] = lambda: corruption_over_training(table, corruption, look)
-    if len(balance.names) > 1:
-        pictures["class_balance"] = lambda: class_balance(table, balance)
+    if corruption.kinds and moved:
+        pictures["corruption_shares"] = lambda: corruption_shares(moved, corruption)
+        pictures["corruption_over_training"] = lambda: corruption_over_training(moved, corruption, look)
+    if len(balance.names) > 1 and moved:
+        pictures["class_balance"] = lambda: class_balance(moved, balance)
     folder.mkdir(parents=True, exist_ok=True)
     with matplotlib.rc_context(STYLE):
         return {name: _save(make(), folder / f"{name}.png") for name, make in pictures.items()}

@@ -1,8 +1,11 @@
 """table.json: one row for each arm, built from the stages' own files.
 
-The FLOPs of an arm are what it is charged: its share of its version's making and of the reference, scoring
-and training; energy.py says what that is in energy and time. Downstream tasks are not charged: every arm pays
-the same for them.
+The FLOPs of an arm are what it is charged: its share of its version's making, of the reference and of the arm
+whose encoder it starts from, scoring and training; energy.py says what that is in energy and time. Downstream
+tasks are not charged: every arm pays the same for them.
+
+Only the row of an arm that starts from weights has `weights`, of them and of their FLOPs, and only that of a
+frozen arm has `frozen`. FLOPs that nobody knows are null in `flops` and `unknown` in `weights`, never 0.
 """
 
 import re
@@ -17,7 +20,8 @@ from winnow.report.compare.columns import Row, main_column
 from winnow.report.compare.energy import energy
 from winnow.report.compare.inputs import PRETRAIN, metrics
 
-FLOPS = ("curate", "reference", "score", "train", "total")
+FLOPS = ("curate", "reference", "weights", "score", "train", "total")
+FROZEN = "frozen"  # the choice of an arm that trains nothing
 CONTROL = "uniform"  # the policy that selects nothing
 
 
@@ -33,17 +37,32 @@ def rows(params: Params, workspace: Workspace) -> list[Row]:
 
 def _row(params: Params, workspace: Workspace, arm: str, stages: Stages) -> Row:
     found, what = metrics(workspace, stages[f"{PRETRAIN}@{arm}"]), params.arms[arm]
-    spent = {purpose: int(found["flops"][purpose]) for purpose in FLOPS[:-1]}
+    spent = {purpose: found["flops"][purpose] for purpose in FLOPS[:-1] if purpose in found["flops"]}
     return {
         "arm": arm,
         **{key: getattr(what, key) for key in ("policy", "method", "backbone", "seed", "version", "mixture")},
-        "flops": {**spent, "total": sum(spent.values())},
+        **({"frozen": True} if what.frozen else {}),
+        **_start(found),
+        "flops": {**spent, "total": sum(value or 0 for value in spent.values())},
         **energy(params, workspace, arm, spent["reference"]),
         "examples_seen": found["examples_seen"],
         "tasks": _task_values(params, workspace, tasks_of(stages, arm), found),
         "budget": found["budget"],
         "stopped_by": found["stopped_by"],
     }
+
+
+def _start(found: dict[str, Any]) -> Row:
+    """What an arm started from, and the FLOPs of making that: a number, or `unknown`."""
+    if "weights" not in found:
+        return {}
+    return {"weights": {key: found["weights"][key] for key in ("path", "flops")}}
+
+
+def trained(table: Iterable[Row]) -> list[Row]:
+    """The rows of arms that trained; all of them, where none did."""
+    table = list(table)
+    return [row for row in table if not row.get("frozen")] or table
 
 
 def tasks_of(stages: Stages, arm: str) -> list[Entry]:
@@ -87,7 +106,8 @@ def protocols(params: Params, workspace: Workspace) -> dict[str, dict[str, list[
 
 def is_control(row: Row) -> bool:
     """Whether the arm selects nothing and curates nothing: uniform on pool, reference, or both."""
-    return row["policy"] == CONTROL and set(parts(row["version"])) <= {POOL, REFERENCE}
+    selects = row["policy"] != CONTROL or row.get("frozen")
+    return not selects and set(parts(row["version"])) <= {POOL, REFERENCE}
 
 
 def is_oracle(row: Row) -> bool:
@@ -96,8 +116,12 @@ def is_oracle(row: Row) -> bool:
 
 
 def choice(row: Row) -> str:
-    """What an arm chose to train on, in a word or two: its policy, and its version unless that is `pool`."""
+    """What an arm chose to train on, in a word or two: its policy, and its version unless that is `pool`; and
+    `frozen`, if it trained nothing.
+    """
     policy, version = str(row["policy"]), str(row["version"])
+    if row.get("frozen"):
+        return FROZEN
     if row["mixture"]:
         shares = zip(parts(version), row["mixture"], strict=True)
         version = " + ".join(f"{100 * share:g} % {one}" for one, share in shares)

@@ -16,7 +16,8 @@ from dataclasses import dataclass
 
 from winnow.report.compare.columns import MAIN, Column, Row, headlines
 from winnow.report.compare.corruption import CorruptionShares
-from winnow.report.compare.table import choice, is_control, is_oracle
+from winnow.report.compare.table import choice, is_control, is_oracle, trained
+from winnow.report.compare.worth import known, unknown_start, worth
 from winnow.report.page import numbers
 
 
@@ -59,22 +60,26 @@ def verdict(table: list[Row], tested: Mapping[str, int], corruption: CorruptionS
     """
     if not table:
         return ["No arm was run."]
-    sentences = [_spending(table)]
+    sentences, everything = [_spending(table)], table
+    table = [row for row in table if not row.get("frozen")]
     families = {(row["method"], row["backbone"]): None for row in table}
     many = len({backbone for _, backbone in families}) > 1
-    columns = [one for one in headlines(table) if one.metric == MAIN and len(one.sets) == 1]
+    columns = [one for one in headlines(everything) if one.metric == MAIN and len(one.sets) == 1]
     for column in columns:
         where = f" on {column.group}" if len(columns) > 1 else ""
         for method, backbone in families:
             name = (f"{method} on {backbone}" if many else method) + where
             members = [row for row in table if (row["method"], row["backbone"]) == (method, backbone)]
-            members = [row for row in members if column.value(row) is not None]
+            # An arm with less to spend is no seed of the others: it made the weights that others start from.
+            most = max(row["budget"] for row in members)
+            members = [row for row in members if row["budget"] == most and column.value(row) is not None]
             if members:
                 family = _family(name, members, column)
                 sentences += _sentences(family, tested[column.group], corruption)
+        sentences += worth(everything, column, tested[column.group], where)
     if not columns:
         sentences.append("No task set was measured by a linear probe, so no arm is said to be better.")
-    return [*sentences, _certainty(table)]
+    return [*sentences, *unknown_start(everything), _certainty(trained(everything))]
 
 
 def _family(name: str, members: list[Row], column: Column) -> Family:
@@ -87,15 +92,18 @@ def _family(name: str, members: list[Row], column: Column) -> Family:
 
 
 def equal(table: Iterable[Row], tolerance: float = 0.02) -> bool:
-    """Whether the arms spent the same FLOPs: each within 1 % of the budget, so within 2 % of each other."""
-    totals = [row["flops"]["total"] for row in table]
+    """Whether the arms that trained spent the same FLOPs: each within 1 % of the budget, so within 2 % of
+    each other.
+    """
+    totals = [row["flops"]["total"] for row in trained(table)]
     return max(totals) - min(totals) <= tolerance * max(totals)
 
 
 def _spending(table: list[Row]) -> str:
-    totals = [row["flops"]["total"] for row in table]
+    totals = [row["flops"]["total"] for row in trained(table)]
     if equal(table):
-        return f"Every arm spent the same, {numbers.flops(max(totals))}, everything counted."
+        counted = "everything counted" if all(map(known, table)) else "everything known counted"
+        return f"Every arm spent the same, {numbers.flops(max(totals))}, {counted}."
     low, high = numbers.flops(min(totals)), numbers.flops(max(totals))
     return f"The arms spent unequal amounts, {low} to {high}: compare by the horizontal axes, not by rank."
 
