@@ -5,6 +5,7 @@ It runs before any model exists (winnow/versions/roles.py).
 """
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -20,6 +21,7 @@ from winnow.preflight import check_filters
 from winnow.versions import lineage, version
 from winnow.versions.classes import unmatched
 from winnow.versions.flops import CurationFlops
+from winnow.versions.guard import Guard
 from winnow.versions.rank import ranks
 from winnow.versions.roles import HELD_OUT, assign_roles, stratified, with_classes
 from winnow.versions.task_splits import task_splits
@@ -35,10 +37,13 @@ def curate(stage: Stage) -> None:
         print(f"      {line}", flush=True)
     own = {name: open_set(workspace, params.datasets, name) for name, one in _own(stage).items()}
     splits = {name: _own_splits(stage, name, one) for name, one in own.items()}
-    tested = {name: _tested(one, splits[name]) for name, one in own.items()}
-    roles = assign_roles(with_classes(pool), params, tested)
+    tested = {name: (one, _tested(splits[name])) for name, one in own.items()}
+    guard = Guard(pool, tested, params)
+    guarded = {name: one.table.take(rows) for name, (one, rows) in tested.items()}
+    roles = assign_roles(with_classes(pool), params, guarded, guard.same_shot if guard.on else None)
     reason = np.where(roles.role == "dropped", roles.reason, roles.role)
-    facts = {"parent": None, "model": None, "seed": params.seed, "steps": roles.steps}
+    facts: dict[str, Any] = {"parent": None, "model": None, "seed": params.seed, "steps": roles.steps}
+    facts["guard"] = guard.certificate(roles.leaks)
     sources = lineage.sources(params.datasets)
     for name in (POOL, REFERENCE):
         folder = stage.work / "versions" / name
@@ -51,12 +56,13 @@ def curate(stage: Stage) -> None:
     stage.metrics.update(version.counts(roles.role))
     stage.metrics["reasons"] = version.counts(roles.reason[roles.role == "dropped"])
     stage.metrics["rows"] = len(roles.role)
+    stage.metrics["leaks"] = roles.leaks
     stage.facts["requested"] = requested_by()
 
 
-def _tested(pool: Pool, splits: Splits) -> pa.Table:
+def _tested(splits: Splits) -> np.ndarray:
     """What must not be trained on: the rows of test and val."""
-    return pool.table.take(np.concatenate([splits["test"], splits["val"]]))
+    return np.concatenate([splits["test"], splits["val"]])
 
 
 def _own(stage: Stage) -> dict[str, TaskSet]:

@@ -42,6 +42,7 @@ def check_filters(params: Params) -> None:
     Raises:
         ParamsError: for the first key whose value cannot work.
     """
+    plugin_config(load_plugin("winnow.leakage", "config").Config, "curate.guard", params.curate.guard)
     _check_filters("curate.filters", params.curate.filters, index_alone=True)
     for name, version in params.versions.items():
         needs = _check_filters(f"versions.{name}.filters", version.filters)

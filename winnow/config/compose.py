@@ -81,6 +81,7 @@ def complete(raw: dict[str, Any]) -> dict[str, Any]:
         plain["methods"][name]["settings"] = _settings(
             "models.methods", name, f"methods.{name}.settings", method.settings
         )
+    plain["curate"]["guard"] = _settings("winnow.leakage", "config", "curate.guard", params.curate.guard)
     plain["curate"]["filters"] = _filters("curate.filters", params.curate.filters)
     for name, version in params.versions.items():
         plain["versions"][name]["filters"] = _filters(f"versions.{name}.filters", version.filters)

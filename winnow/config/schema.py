@@ -64,6 +64,7 @@ class Carbon:
 @dataclass
 class Curate:
     filters: dict[str, Any] = field(default_factory=dict)
+    guard: dict[str, Any] = field(default_factory=dict)  # winnow/leakage/config.py
     label_fractions: list[float] = bounded([0.01, 0.1], 1e-6, 1)
 
 

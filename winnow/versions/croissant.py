@@ -178,12 +178,21 @@ def _provenance(lineage: Mapping[str, Any]) -> dict[str, Any]:
         "prov:wasAssociatedWith": agent,
         "prov:used": [{"@id": origin["@id"]} for origin in origins] + _model(lineage.get("model")),
         "prov:wasInformedBy": _steps(lineage, agent["@id"]),
+        **_certificate(lineage),
     }
     return {
         "prov:wasDerivedFrom": origins,
         "prov:wasGeneratedBy": activity,
         "prov:wasAttributedTo": {"@id": agent["@id"]},
     }
+
+
+def _certificate(lineage: Mapping[str, Any]) -> dict[str, Any]:
+    """What was kept apart from which task sets, and how, where the version was made by curate."""
+    if not lineage.get("guard"):
+        return {}
+    value = json.dumps(lineage["guard"], ensure_ascii=False)
+    return {"prov:generated": {"@type": "prov:Entity", "prov:label": "leak certificate", "prov:value": value}}
 
 
 def _steps(lineage: Mapping[str, Any], agent: str) -> list[dict[str, Any]]:

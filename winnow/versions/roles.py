@@ -8,7 +8,7 @@ whichever dataset it is in. What `ingest` corrupted is not known here.
 
 import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -28,6 +28,8 @@ from winnow.versions import lineage
 from winnow.versions.rank import lowest, ranks
 
 HELD_OUT = ("test", "probe", "val")
+# Which of these rows of the pool show the same shot as held-out rows of the pool, or as a task set's: (n,) bool.
+SameShot = Callable[[np.ndarray, np.ndarray | str], np.ndarray]
 
 
 @dataclass
@@ -35,13 +37,15 @@ class Roles:
     """For each row of the pool: its role (pool, reference, test, probe, val or dropped), the reason of a
     drop, and of a row that is held out the task set that it is held out for.
 
-    `steps` are those of `lineage.json`: what was done, in order, and what each step dropped.
+    `steps` are those of `lineage.json`: what was done, in order, and what each step dropped. `leaks` counts for
+    each task set what went because of it, by reason.
     """
 
     role: np.ndarray
     reason: np.ndarray
     task_set: np.ndarray
     steps: list[dict[str, Any]] = field(default_factory=list)
+    leaks: dict[str, dict[str, int]] = field(default_factory=dict)
 
     def drop(self, rows: np.ndarray, reasons: np.ndarray | str) -> None:
         self.role[rows], self.reason[rows] = "dropped", reasons
@@ -70,25 +74,31 @@ def with_classes(pool: Pool) -> pa.Table:
     return pool.table.replace_schema_metadata({b"classes": json.dumps(pool.classes).encode()})
 
 
-def assign_roles(table: pa.Table, params: Params, guarded: Mapping[str, pa.Table] | None = None) -> Roles:
+def assign_roles(
+    table: pa.Table,
+    params: Params,
+    guarded: Mapping[str, pa.Table] | None = None,
+    same_shot: SameShot | None = None,
+) -> Roles:
     """Give each row its role.
 
     Args:
         table: the index of the pool, with its column `dataset`.
         guarded: task set with a source of its own -> the rows of its index that it is tested on.
+        same_shot: `Guard.same_shot`; by default only equal bytes and near hashes are kept apart.
 
     Raises:
         ValueError: if a split needs more examples than there are.
     """
-    return _Assignment(table, params).run(guarded or {})
+    return _Assignment(table, params, same_shot).run(guarded or {})
 
 
 class _Assignment:
     """Gives roles in this order: tests, filters, what else is held out, the reference."""
 
-    def __init__(self, table: pa.Table, params: Params) -> None:
+    def __init__(self, table: pa.Table, params: Params, same_shot: SameShot | None) -> None:
         count = len(table)
-        self.table, self.params = table, params
+        self.table, self.params, self.same_shot = table, params, same_shot
         unknown = np.full(count, None, object)
         self.roles = Roles(np.full(count, "pool", object), unknown.copy(), unknown)
         self.trusted = table["trusted"].to_numpy(zero_copy_only=False)
@@ -103,7 +113,7 @@ class _Assignment:
             self._take_test(name, str(one.held_out_of), one.splits.test or 0)
         for name, images in guarded.items():
             with self.roles.step(f"guard_{name}", {"images": len(images), **self._near()}):
-                self._drop_near(images)
+                self._keep_apart(images, name, name)
         self._filter()
         for split in ("probe", "val"):
             for name, one in held_out.items():
@@ -141,7 +151,7 @@ class _Assignment:
 
     def _hold_out(self, rows: np.ndarray, name: str, split: str) -> None:
         self.roles.role[rows], self.roles.task_set[rows] = split, name
-        self._drop_near(self.table.take(rows))
+        self._keep_apart(self.table.take(rows), rows, name)
 
     def _take_references(self) -> None:
         for name, one in self.params.datasets.reference.items():
@@ -191,14 +201,23 @@ class _Assignment:
         block = self.params.curate.filters.get("near_duplicate")
         return asdict(plugin_config(NearDuplicate, "curate.filters.near_duplicate", block))
 
-    def _drop_near(self, held: pa.Table) -> None:
-        """Drop what is identical or near to a held-out example from the rows without a role of their own."""
+    def _keep_apart(self, held: pa.Table, which: np.ndarray | str, task_set: str) -> None:
+        """Drop what is identical or near to a held-out example, or shows the same shot, from the rows without
+        a role of their own.
+        """
         others = self.roles.rows("pool")
         table = self.table.take(others)
         leak = pc.is_in(table["uid"], value_set=held["uid"].combine_chunks()).to_numpy(zero_copy_only=False)
         leak = leak.copy()
         leak[pairs(hashes(table), hashes(held), self._near()["max_distance"])[:, 0]] = True
         self.roles.drop(others[leak], "near_held_out")
+        counts = self.roles.leaks.setdefault(task_set, {"near_held_out": 0, "same_shot": 0})
+        counts["near_held_out"] += int(leak.sum())
+        if self.same_shot is not None:
+            rest = others[~leak]
+            same = self.same_shot(rest, which)
+            self.roles.drop(rest[same], "same_shot")
+            counts["same_shot"] += int(same.sum())
 
 
 def stratified(labels: np.ndarray, fraction: float) -> np.ndarray:

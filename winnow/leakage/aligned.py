@@ -1,0 +1,168 @@
+"""Is a candidate the same shot? Registered coarsely, then finely, and judged by the details that agree.
+
+The score is the correlation, over what both thumbnails show, of their details: the pixels less a 5 x 5
+binomial mean. Light and large shapes, in which unrelated pictures may agree, play no part in it.
+"""
+
+from collections.abc import Iterator
+from concurrent.futures import Executor
+from dataclasses import dataclass
+
+import numpy as np
+
+from winnow.leakage.candidates import Candidates
+from winnow.leakage.config import Config
+from winnow.leakage.descriptors import View
+from winnow.leakage.registration import LEVELS, start, step, warp
+from winnow.leakage.thumbnails import Thumbnails
+
+BLOCK = 256  # pairs that are registered at once: their pixels stay in the core's cache
+MEAN = (1, 4, 6, 4, 1)  # of 16, along each side
+MARGIN = 2  # pixels at the border of what both show, whose mean would need what lies beyond
+DIGITS = 4  # of a score
+
+
+@dataclass(frozen=True)
+class Gate:
+    """After `steps` steps at 16 px, only pairs whose pixels and details correlate as much go on."""
+
+    steps: int
+    pixels: float
+    details: float
+
+
+# Of 2,900 pairs of the same shot that pass in the end these gates stop 0.2 %, and 97 % of all others.
+GATES = (Gate(1, 0.55, 0.15), Gate(2, 0.65, 0.25))
+FINE_STEPS = 2  # at 32 px
+
+
+@dataclass(frozen=True)
+class _Pairs:
+    """Candidates with where the held pictures are read now, `place` (n, 4), and were at first."""
+
+    pairs: Candidates
+    place: np.ndarray
+    first: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.pairs)
+
+    def take(self, rows: np.ndarray | slice) -> "_Pairs":
+        return _Pairs(self.pairs.take(rows), self.place[rows], self.first[rows])
+
+    def blocks(self) -> Iterator["_Pairs"]:
+        return (self.take(slice(i, i + BLOCK)) for i in range(0, max(len(self), 1), BLOCK))
+
+
+class Judge:
+    """Judges candidates between two sets of thumbnails, in the threads of an executor."""
+
+    def __init__(
+        self, others: Thumbnails, held: Thumbnails, views: list[View], config: Config, executor: Executor
+    ) -> None:
+        self.others, self.held, self.config, self.executor = others, held, config, executor
+        self.mirrored = np.array([view.mirrored for view in views])
+        self.starts = np.array([start(view) for view in views])
+
+    def leaks(self, pairs: Candidates) -> tuple[Candidates, np.ndarray]:
+        """Those candidates that are leaks, in their order, and their scores, float64 of `DIGITS` decimals."""
+        first = self.starts[pairs.view]
+        left = _Pairs(pairs, first, first)
+        for gate in GATES:
+            parts = list(self.executor.map(lambda block, gate=gate: self._pass(block, gate), left.blocks()))
+            left = _Pairs(
+                Candidates.joined([p.pairs for p in parts]),
+                np.concatenate([p.place for p in parts]),
+                np.concatenate([p.first for p in parts]),
+            )
+        score = np.concatenate(list(self.executor.map(self._score, left.blocks())))
+        return left.pairs.take(score > 0), score[score > 0]
+
+    def _pixels(self, pairs: Candidates) -> tuple[np.ndarray, np.ndarray]:
+        """Luma of the others and of the held, (n, 32, 32) float32, mirrored where the view is."""
+        held = self.held.luma[pairs.held]
+        turned = self.mirrored[pairs.view]
+        held[turned] = held[turned][..., ::-1]
+        return self.others.luma[pairs.other].astype(np.float32), held.astype(np.float32)
+
+    def _pass(self, block: _Pairs, gate: Gate) -> _Pairs:
+        if not len(block):
+            return block
+        other, held = (_halved(pixels) for pixels in self._pixels(block.pairs))
+        place = block.place
+        for _ in range(gate.steps):
+            place = step(other * LEVELS, held, place, block.first)
+        on = np.flatnonzero(pixels_agree(other, held, place)[0] > gate.pixels)
+        on = on[details_agree(other[on], held[on], place[on])[0] > gate.details]
+        return _Pairs(block.pairs.take(on), place[on], block.first[on])
+
+    def _score(self, block: _Pairs) -> np.ndarray:
+        """0 where a pair is no leak."""
+        if not len(block):
+            return np.zeros(0)
+        other, held = self._pixels(block.pairs)
+        place = block.place
+        for _ in range(FINE_STEPS):
+            place = step(other * LEVELS, held, place, block.first)
+        details, contrast, overlap = details_agree(other, held, place)
+        details = np.round(details, DIGITS)
+        leak = (details >= self.config.threshold) & (contrast >= self.config.detail)
+        return np.where(leak & (overlap >= self.config.overlap), details, 0.0)
+
+
+Agreement = tuple[np.ndarray, np.ndarray, np.ndarray]
+
+
+def pixels_agree(other: np.ndarray, held: np.ndarray, place: np.ndarray) -> Agreement:
+    """The correlation of the pixels of thumbnails (n, side, side) in grey levels, the held ones read at `place`.
+
+    Returns:
+        (n,) each: the correlation where both are, the lesser of the two standard deviations in grey levels, and
+        the part of the other picture that both show.
+    """
+    read, inside = warp(held, place)
+    r, variance = _correlation(other * LEVELS, read, inside)
+    return r, np.sqrt(variance) / LEVELS, inside.mean(axis=(1, 2))
+
+
+def details_agree(other: np.ndarray, held: np.ndarray, place: np.ndarray) -> Agreement:
+    """As `pixels_agree`, of the details."""
+    read, inside = warp(held, place)
+    r, variance = _correlation(_details(other * LEVELS), _details(read), _inner(inside))
+    return r, np.sqrt(variance) / (LEVELS * 256), inside.mean(axis=(1, 2))
+
+
+def _halved(pixels: np.ndarray) -> np.ndarray:
+    rows = pixels[:, ::2] + pixels[:, 1::2]
+    halved: np.ndarray = (rows[:, :, ::2] + rows[:, :, 1::2]) / 4
+    return halved
+
+
+def _details(pixels: np.ndarray) -> np.ndarray:
+    """256 times (the pixels less their weighted mean), (n, side, side); whole numbers."""
+    side = pixels.shape[-1]
+    padded = np.pad(pixels, ((0, 0), (MARGIN, MARGIN), (MARGIN, MARGIN)), mode="edge")
+    rows = sum(weight * padded[:, i : i + side] for i, weight in enumerate(MEAN))
+    mean = sum(weight * rows[:, :, i : i + side] for i, weight in enumerate(MEAN))
+    return 256 * pixels - mean
+
+
+def _inner(inside: np.ndarray) -> np.ndarray:
+    """What lies `MARGIN` pixels within the rectangle, where that is not the border of the other itself."""
+    padded = np.pad(inside, ((0, 0), (MARGIN, MARGIN), (MARGIN, MARGIN)), mode="edge")
+    side = inside.shape[-1]
+    rows = padded[:, :side] & padded[:, 2 * MARGIN :]
+    inner: np.ndarray = rows[:, :, :side] & rows[:, :, 2 * MARGIN :]
+    return inner
+
+
+def _correlation(a: np.ndarray, b: np.ndarray, where: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Pearson's r of whole numbers where `where`, and the lesser variance; from exact sums."""
+    flat = where.reshape(len(where), -1)
+    count = np.maximum(flat.sum(axis=1), 1).astype(np.float64)
+    x, y = ((v.reshape(flat.shape) * flat).astype(np.float64) for v in (a, b))
+    sum_x, sum_y = x.sum(axis=1), y.sum(axis=1)
+    var_x = np.maximum((x * x).sum(axis=1) - sum_x * sum_x / count, 0)
+    var_y = np.maximum((y * y).sum(axis=1) - sum_y * sum_y / count, 0)
+    r = ((x * y).sum(axis=1) - sum_x * sum_y / count) / np.sqrt(np.maximum(var_x * var_y, 1e-9))
+    return r, np.minimum(var_x, var_y) / count
