@@ -54,7 +54,8 @@ def translated(overrides: list[str], conf: Path) -> list[str]:
     Raises:
         ParamsError: of one line.
     """
-    return to_hydra(overrides, conf, lambda some: _compose(some, conf))
+    # Unresolved: a value that an interpolation needs may be one of those that are not set yet.
+    return to_hydra(overrides, conf, lambda some: _compose(some, conf, resolve=False))
 
 
 def write(overrides: list[str], conf: Path, path: Path) -> dict[str, Any]:
@@ -112,11 +113,11 @@ def _settings(package: str, name: str, key: str, block: dict[str, Any] | None) -
     return dataclasses.asdict(plugin_config(module.Config, key, block))
 
 
-def _compose(overrides: list[str], conf: Path) -> dict[str, Any]:
+def _compose(overrides: list[str], conf: Path, resolve: bool = True) -> dict[str, Any]:
     OmegaConf.register_new_resolver("complete", lambda: True, replace=True)
     try:
         with initialize_config_dir(version_base="1.3", config_dir=str(conf)):
-            raw = OmegaConf.to_container(hydra_compose("config", overrides=overrides), resolve=True)
+            raw = OmegaConf.to_container(hydra_compose("config", overrides=overrides), resolve=resolve)
     except (HydraException, OmegaConfBaseException) as error:
         raise ParamsError(_hydra_line(error, overrides)) from None
     except yaml.YAMLError as error:

@@ -92,9 +92,9 @@ class Pool:
             start, shard = start + len(index), shard + (int(index.shard.max()) + 1 if len(index) else 0)
         if len(parts) == 1:
             return cls(parts, opened[0][0], opened[0][1])
-        first = sorted(range(len(parts)), key=lambda number: not parts[number].trusted)
+        trusted = [part.trusted for part in parts]
         shards, renamed = [part.shard for part in parts], [part.labels for part in parts]
-        return cls(parts, Index.join([index for index, _ in opened], shards, renamed, first), classes)
+        return cls(parts, Index.join([index for index, _ in opened], shards, renamed, trusted), classes)
 
     def __len__(self) -> int:
         return len(self.index)

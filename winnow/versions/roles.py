@@ -17,18 +17,20 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from winnow.config.datasets import TaskSet
 from winnow.config.parse import plugin_config
 from winnow.config.schema import POOL, REFERENCE, TASKS, Params
 from winnow.filters import apply_filters
 from winnow.filters.near_duplicate import Config as NearDuplicate
 from winnow.pipeline.code import digest
 from winnow.pool.hashes import hashes, pairs
+from winnow.pool.index import RANKS
 from winnow.pool.pool import Pool
 from winnow.versions import lineage
 from winnow.versions.rank import lowest, ranks
 
 HELD_OUT = ("test", "probe", "val")
-# Which of these rows of the pool show the same shot as held-out rows of the pool, or as a task set's: (n,) bool.
+# Which of these rows of the pool show the same shot as held-out ones of the pool, or as a task set's: (n,) bool.
 SameShot = Callable[[np.ndarray, np.ndarray | str], np.ndarray]
 
 
@@ -37,8 +39,8 @@ class Roles:
     """For each row of the pool: its role (pool, reference, test, probe, val or dropped), the reason of a
     drop, and of a row that is held out the task set that it is held out for.
 
-    `steps` are those of `lineage.json`: what was done, in order, and what each step dropped. `leaks` counts for
-    each task set what went because of it, by reason.
+    `steps` are those of `lineage.json`: what was done, in order, and what each step dropped. `leaks` counts
+    for each task set what went because of it, by reason.
     """
 
     role: np.ndarray
@@ -109,8 +111,7 @@ class _Assignment:
 
     def run(self, guarded: Mapping[str, pa.Table]) -> Roles:
         held_out = {name: one for name, one in self.params.datasets.tasks.items() if one.held_out_of}
-        for name, one in held_out.items():
-            self._take_test(name, str(one.held_out_of), one.splits.test or 0)
+        self._take_tests({name: one for name, one in held_out.items() if one.splits.test})
         for name, images in guarded.items():
             with self.roles.step(f"guard_{name}", {"images": len(images), **self._near()}):
                 self._keep_apart(images, name, name)
@@ -130,17 +131,21 @@ class _Assignment:
         """The trusted rows of a dataset that have no role of their own yet."""
         return np.flatnonzero((self.roles.role == "pool") & self.trusted & self._of(dataset))
 
-    def _take_test(self, name: str, dataset: str, count: int) -> None:
-        """Hold out images of the source's own test split; those that are left over are not trained on."""
-        if not count:
-            return
-        with self.roles.step(*self._step("test", name, count)):
-            rows = np.flatnonzero(self.test & self._of(dataset))
-            key = f"datasets.{TASKS}.{name}.splits.test"
-            taken = self._first(rows, count, key)
-            free = rows[self.roles.role[rows] == "pool"]
-            self.roles.drop(np.setdiff1d(free, taken), "spare_test")
-            self._hold_out(taken, name, "test")
+    def _take_tests(self, held_out: Mapping[str, TaskSet]) -> None:
+        """Hold out images of the sources' own test splits; those that are left over are not trained on."""
+        taken: dict[str, np.ndarray] = {}
+        free = self.test & self._of(*(str(one.held_out_of) for one in held_out.values()))
+        for name, one in held_out.items():
+            rows = np.flatnonzero(free & self._of(str(one.held_out_of)))
+            taken[name] = self._first(rows, one.splits.test or 0, f"datasets.{TASKS}.{name}.splits.test")
+            free[taken[name]] = False
+        for number, (name, rows) in enumerate(taken.items()):
+            with self.roles.step(*self._step("test", name, len(rows))):
+                if number == 0:  # all sets have theirs before anything is dropped for being near to one
+                    for other, theirs in taken.items():
+                        self.roles.role[theirs], self.roles.task_set[theirs] = "test", other
+                    self.roles.drop(np.flatnonzero(free), "spare_test")
+                self._keep_apart(self.table.take(rows), rows, name)
 
     def _take(self, name: str, dataset: str, split: str, count: int) -> None:
         if not count:
@@ -186,8 +191,10 @@ class _Assignment:
 
     def _filter(self) -> None:
         """Apply the filters, the most trusted rows first, so that they are kept rather than their copies."""
-        groups = (self.own_reference, ~self.own_reference & self.trusted, ~self.own_reference & ~self.trusted)
-        rows = np.concatenate([np.flatnonzero(group & (self.roles.role == "pool")) for group in groups])
+        # As `Index` orders equal images: training reads the row that is kept.
+        trust = np.where(self.own_reference, 0, RANKS) + np.select([self.test, self.trusted], [0, 1], 2)
+        rows = np.flatnonzero(self.roles.role == "pool")
+        rows = rows[np.argsort(trust[rows], kind="stable")]
         filters, key = self.params.curate.filters, "curate.filters"
         reasons, ran = apply_filters(self.table.take(rows), filters, key)
         dropped = np.array([reason is not None for reason in reasons], bool)

@@ -41,7 +41,12 @@ def task_splits(table: pa.Table, splits: Splits, name: str, seed: int) -> dict[s
     found["val"], rest = rest[:count], rest[count:]
     count = len(rest) if splits.probe is None else splits.probe
     _require(name, "probe", count, len(rest))
-    return found | {"probe": rest[:count]}
+    found["probe"] = rest[:count]
+    for split in ("test", "probe"):
+        if not len(found[split]) and getattr(splits, split) is None:
+            key = f"datasets.{TASKS}.{name}.splits.{split}"
+            raise ValueError(f"{key}: none of the {len(table)} images is left for it; give more images")
+    return found
 
 
 def _count(given: int | None, share: float, available: int) -> int:

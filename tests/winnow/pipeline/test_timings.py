@@ -54,8 +54,8 @@ def test_k_of_n_counts_what_this_execution_still_has_to_do(workspace, done, caps
     timings(workspace).announce("linear_probe@supervised-hard.held_out")
     lines = capsys.readouterr().out.splitlines()
     unknown = "time left unknown, for nothing comparable has run on this machine yet"
-    assert lines[0] == f"[1/5] pretrain@supervised-hard: {unknown}"
-    assert lines[-1] == f"[2/5] linear_probe@supervised-hard.held_out: {unknown}"
+    assert lines[0] == f"[1/4] pretrain@supervised-hard: {unknown}"
+    assert lines[-1] == f"[2/4] linear_probe@supervised-hard.held_out: {unknown}"
 
 
 def test_what_was_measured_is_told_and_what_was_not_is_called_unknown(workspace, done, capsys, monkeypatch):
@@ -64,7 +64,7 @@ def test_what_was_measured_is_told_and_what_was_not_is_called_unknown(workspace,
     monkeypatch.setenv("WINNOW_EXECUTION", "the next")
     timings(workspace).announce("pretrain@supervised-hard")
     last = capsys.readouterr().out.splitlines()[-1]
-    assert last == "[1/5] pretrain@supervised-hard: about 60 s left for 3 stages, unknown for 2"
+    assert last == "[1/4] pretrain@supervised-hard: about 60 s left for 3 stages, unknown for 1"
 
 
 def test_a_budget_scales_the_time_of_an_arm(workspace, done):
