@@ -44,8 +44,8 @@ class Index:
     """Columns of n images, each (n,).
 
     `shard`, `offset`, `size`, `label`, `rank` and `place` are in the order of index.parquet. `high`, `low`
-    (the halves of a uid) and `row` are in ascending order of uids; `place[row]` is the position of the row's uid
-    there. Equal uids may have different labels and captions; they are ordered as curation trusts them: the
+    (the halves of a uid) and `row` are in ascending order of uids; `place[row]` is the position of the row's
+    uid there. Equal uids may have different labels and captions; they are ordered as curation trusts them: the
     test split, trusted, the rest (`rank`), each by row. So the first is the one that curation keeps.
     """
 

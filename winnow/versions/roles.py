@@ -30,7 +30,7 @@ from winnow.versions import lineage
 from winnow.versions.rank import lowest, ranks
 
 HELD_OUT = ("test", "probe", "val")
-# Which of these rows of the pool show the same shot as held-out ones of the pool, or as a task set's: (n,) bool.
+# Which of these rows of the pool, (n,) bool, show the same shot as held-out ones of it, or as a task set's.
 SameShot = Callable[[np.ndarray, np.ndarray | str], np.ndarray]
 
 

@@ -43,9 +43,7 @@ def read(start, tmp_path):
         params = replace(start.params, pretrain=pretrain)
         selection = Selection(loop.selector, steps, PAYS, Charge(1000, 200), "budget")
         arm = Arm("p", method, "test_resnet")
-        made = Readings(
-            params, arm, workspace, loop.fabric, loop.objective, selection, loop.data, tmp_path
-        )
+        made = Readings(params, arm, workspace, loop.fabric, loop.objective, selection, loop.data, tmp_path)
         return loop, made
 
     return begin
