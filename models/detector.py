@@ -15,8 +15,9 @@ top-down FPN behind it; it is simpler than ViTDet's (arXiv 2203.16527).
 `detector` is for square canvases, `picture_detector` for pictures of any size. The latter also searches at a
 stride of 64 px (the pooled coarsest map, as in the FPN paper), with anchors of `PICTURE_ANCHORS` times each
 stride, so that an object may fill a picture of 160 to 320 px, and pools a box from the level at which it is 7
-to 14 cells wide (half of the FPN paper's, for pictures of a quarter of its sides). Its pyramid and mask head have
-GroupNorm, as He et al., arXiv 1811.08883, need it to train from small batches without ImageNet's weights.
+to 14 cells wide (half of the FPN paper's, for pictures of a quarter of its sides). Its pyramid and mask head
+have GroupNorm, as He et al., arXiv 1811.08883, need it to train from small batches without ImageNet's
+weights.
 """
 
 import math
