@@ -14,9 +14,10 @@ top-down FPN behind it; it is simpler than ViTDet's (arXiv 2203.16527).
 
 `detector` is for square canvases, `picture_detector` for pictures of any size. The latter also searches at a
 stride of 64 px (the pooled coarsest map, as in the FPN paper), with anchors of `PICTURE_ANCHORS` times each
-stride, so that an object may fill a picture of 160 to 320 px, and assigns boxes to levels by their size
-relative to the picture, with torchvision's 224 px at 800 as the measure. Its pyramid and mask head have
-GroupNorm, as He et al., arXiv 1811.08883, need it to train from small batches without ImageNet's weights.
+stride, so that an object may fill a picture of 160 to 320 px, and pools a box from the level at which it is 7
+to 14 cells wide (half of the FPN paper's, for pictures of a quarter of its sides). Its pyramid and mask head
+have GroupNorm, as He et al., arXiv 1811.08883, need it to train from small batches without ImageNet's
+weights.
 """
 
 import math
@@ -53,6 +54,7 @@ PROPOSALS: dict[str, int] = {
     "box_detections_per_img": 20,
 }
 GROUPS = 16
+CANONICAL = 112  # pixels: the side of a box from which on it is pooled at a stride of 16
 PICTURE_ANCHORS = (3.0, 4.5)
 PICTURE_PROPOSALS: dict[str, int] = {
     "rpn_pre_nms_top_n_train": 500,
@@ -153,8 +155,7 @@ def picture_detector(
         ValueError: if the encoder has no maps for a pyramid.
     """
     levels = [str(stride) for stride in STRIDES]
-    canonical = round(224 * sides[0] / 800)
-    pools = [MultiScaleRoIAlign(levels, size, SAMPLES, canonical_scale=canonical) for size in (7, 14)]
+    pools = [MultiScaleRoIAlign(levels, size, 2, canonical_scale=CANONICAL) for size in (7, 14)]
     head = {"mask_roi_pool": pools[1]} | _mask_head(classes, _group_norm) if masks else {}
     return (MaskRCNN if masks else FasterRCNN)(
         Pyramid(freeze_batch_norm_2d(encoder), pooled=True),
