@@ -49,8 +49,8 @@ def arrange(module: nn.Module, side: int) -> None:
 def _keep_freed_memory() -> None:
     """Let glibc reuse freed memory, which it else returns to the system after each large tensor.
 
-    The kernel then clears every page again, which is a third of a step at 224 px on two cores. No byte of
-    a result changes; the process stays as large as it once was.
+    The kernel then clears every page again: 14,000 of them in a step of DINO's views of 96 and 48 px in
+    batches of 8, and 8 % of its time. No byte of a result changes; the process stays as large as it once was.
     """
     with suppress(OSError, AttributeError):  # another C library has no mallopt
         libc = ctypes.CDLL(None)
