@@ -58,7 +58,7 @@ def test_an_encoder_that_this_run_makes_need_not_be_there_yet():
         **raw["backbones"]["resnet10t"],
         "weights": "results/pretrain/supervised-hard",
     }
-    raw["arms"]["supervised-hard"]["budget"] = 1e12
+    raw["arms"]["supervised-hard"]["budget_share"] = 0.5
     raw["arms"]["on"] = {**raw["arms"]["supervised-uniform"], "backbone": "started"}
     check_plugins(parse(raw))
     raw["backbones"]["started"]["kwargs"] = {"layers": [2, 1, 1, 1]}

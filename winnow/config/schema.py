@@ -185,8 +185,8 @@ class Arm:
     """One column of a comparison. `version` is a version or a union of two, such as `pool+reference`;
     `mixture` the share of each part in a batch, null for the parts' sizes. `replay_from` names the arm whose
     trace a replay policy trains on; `reference_method` the method whose reference chooses, null for the
-    arm's own. `budget` is in FLOPs, null for `pretrain.budget`. A `frozen` arm trains nothing: its encoder is
-    measured as it starts.
+    arm's own. `budget_share` is the arm's budget as a share of `pretrain.budget`. A `frozen` arm trains
+    nothing: its encoder is measured as it starts.
     """
 
     policy: str = REQUIRED
@@ -197,7 +197,7 @@ class Arm:
     mixture: list[float] | None = bounded(None, above=0, below=1)
     replay_from: str | None = None
     reference_method: str | None = None
-    budget: float | None = bounded(None, above=0)
+    budget_share: float = bounded(1.0, above=0)
     frozen: bool = False
     dvc: ArmPaths = field(default_factory=ArmPaths)
 

@@ -24,7 +24,7 @@ def check_starts(params: Params) -> None:
 
 def arm_budget(params: Params, arm: Arm) -> float:
     """What the arm may spend, in FLOPs."""
-    return params.pretrain.budget if arm.budget is None else arm.budget
+    return params.pretrain.budget * arm.budget_share
 
 
 def missing_controls(params: Params) -> list[str]:
@@ -69,10 +69,10 @@ def _check_start(name: str, start: str, params: Params) -> None:
         raise ParamsError(f"{given}, a {theirs.name}; give that name")
     share, least = params.pretrain.weights_share, 0.0 if other.frozen else arm_budget(params, other)
     if not arm.frozen and share * least >= arm_budget(params, arm):
-        given = f"arms.{name}.budget: {arm_budget(params, arm):.4g} FLOPs, and it starts from arm {start}"
+        given = f"arms.{name}.budget_share: {arm.budget_share:g}, and it starts from arm {start}"
         raise ParamsError(
-            f"{given}, whose {share * least:.4g} it is charged; give it more, {start} less, or lower "
-            "pretrain.weights_share"
+            f"{given}, which is charged at {share * other.budget_share:g}; give it more, {start} "
+            "less, or lower pretrain.weights_share"
         )
 
 

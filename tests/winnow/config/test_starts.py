@@ -19,7 +19,7 @@ def raw():
     """The default params, with an arm that starts from another's encoder, which is given half the budget."""
     raw = yaml.safe_load(Workspace.find().params.read_text())
     raw["backbones"]["started"] = {**raw["backbones"]["resnet10t"], "weights": HALF}
-    raw["arms"]["supervised-hard"]["budget"] = raw["pretrain"]["budget"] / 2
+    raw["arms"]["supervised-hard"]["budget_share"] = 0.5
     raw["arms"]["on"] = {"policy": "uniform", "method": "supervised", "backbone": "started"}
     return raw
 
@@ -89,8 +89,8 @@ def change(raw, changes):
             r"backbones\.started\.name: resnet18, but its weights are of arm supervised-hard, a resnet10t",
         ),
         (
-            {"arms.supervised-hard.budget": None},
-            r"arms\.on\.budget: 4e\+12 FLOPs, and it starts from arm supervised-hard, whose 4e\+12",
+            {"arms.supervised-hard.budget_share": 1.0},
+            r"arms\.on\.budget_share: 1, and it starts from arm supervised-hard, which is charged at 1; give",
         ),
         ({"reference.backbone": "started"}, r"reference\.backbone: resnet10t starts from weights \(results/"),
         (
@@ -134,9 +134,10 @@ def test_a_proxy_is_trained_from_scratch(raw):
 
 
 def test_a_share_of_zero_lets_both_have_the_whole_budget(raw):
-    params = parse(change(raw, {"arms.supervised-hard.budget": None, "pretrain.weights_share": 0.0}))
+    params = parse(change(raw, {"arms.supervised-hard.budget_share": 1.0, "pretrain.weights_share": 0.0}))
     assert arm_budget(params, params.arms["on"]) == params.pretrain.budget
-    assert arm_budget(params, parse(change(raw, {"arms.on.budget": 5e12})).arms["on"]) == 5e12
+    params = parse(change(raw, {"arms.on.budget_share": 1.5}))
+    assert arm_budget(params, params.arms["on"]) == 1.5 * params.pretrain.budget
 
 
 def test_a_frozen_arm_of_the_same_weights_is_the_control(raw):

@@ -95,7 +95,7 @@ def started(world, make_arm, cost):
     """The world with an arm that starts from `plain` and one that is the same weights untouched."""
     raw = dataclasses.asdict(world.params)
     raw["backbones"]["started"] = {"name": "test_resnet", "weights": "results/pretrain/plain"}
-    raw["arms"]["plain"]["budget"] = 500.0
+    raw["arms"]["plain"]["budget_share"] = 0.5
     raw["arms"]["on"] = {"policy": "uniform", "method": "supervised", "backbone": "started"}
     raw["arms"]["still"] = {**raw["arms"]["on"], "frozen": True}
     world.params = parse(raw)
