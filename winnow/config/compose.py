@@ -19,6 +19,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from winnow.config.derive import roles
 from winnow.config.errors import ParamsError
+from winnow.config.fit import fit, open_sizes
 from winnow.config.laboratory import datasets_of
 from winnow.config.load import HOOK, parse
 from winnow.config.overrides import to_hydra
@@ -74,9 +75,11 @@ def complete(raw: dict[str, Any]) -> dict[str, Any]:
     Raises:
         ParamsError: of one line; also for a data set whose path does not exist.
     """
-    params = parse(datasets_of(expand({key: value for key, value in raw.items() if key != HOOK})))
+    whole, open_ones = open_sizes(datasets_of(expand({key: v for key, v in raw.items() if key != HOOK})))
+    params = parse(whole)
     for name, (role, one) in roles(params).items():
         check_path(f"datasets.{role}.{name}", one)
+    fit(params, open_ones)
     plain = dataclasses.asdict(params)
     for name, method in params.methods.items():
         plain["methods"][name]["settings"] = _settings(
