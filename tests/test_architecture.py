@@ -26,6 +26,7 @@ ROOMS = [
             "ledger",
             "pipeline",
             "pool",
+            "leakage",
             "ingest",
             "sources",
             "clustering",
