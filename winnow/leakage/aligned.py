@@ -216,7 +216,7 @@ def _moments(a: np.ndarray, b: np.ndarray, where: np.ndarray) -> np.ndarray:
     """Sums of squares of a and b and of their products, about their means where `where`: (3, n), from exact
     sums of whole numbers.
     """
-    flat = where.reshape(len(where), -1)
+    flat = where.reshape(len(where), where.shape[1] * where.shape[2])
     count = np.maximum(flat.sum(axis=1), 1).astype(np.float64)
     x, y = ((v.reshape(flat.shape) * flat).astype(np.float64) for v in (a, b))
     sum_x, sum_y = x.sum(axis=1), y.sum(axis=1)
