@@ -43,7 +43,10 @@ def curate(stage: Stage) -> None:
     roles = assign_roles(with_classes(pool), params, guarded, guard.same_shot if guard.on else None)
     reason = np.where(roles.role == "dropped", roles.reason, roles.role)
     facts: dict[str, Any] = {"parent": None, "model": None, "seed": params.seed, "steps": roles.steps}
-    facts["guard"] = guard.certificate(roles.leaks)
+    held = {
+        name: (pool, roles.rows_of(name)) for name, one in params.datasets.tasks.items() if one.held_out_of
+    }
+    facts["guard"] = guard.certificate(roles.leaks, {**held, **tested}, params.seed)
     sources = lineage.sources(params.datasets)
     for name in (POOL, REFERENCE):
         folder = stage.work / "versions" / name

@@ -1,7 +1,11 @@
 """Is a candidate the same shot? Registered coarsely, then finely, and judged by the details that agree.
 
-The score is the correlation, over what both thumbnails show, of their details: the pixels less a 5 x 5
-binomial mean. Light and large shapes, in which unrelated pictures may agree, play no part in it.
+    score = details - COLOUR * (1 - colours) * (1 - details**2)
+
+`details` is the correlation, over what both thumbnails show, of the luma less its 5 x 5 binomial mean: light
+and large shapes, in which unrelated pictures may agree, play no part in it. `colours` is the correlation of
+the chroma, 0 where there is none. A lack of it counts for little where the details agree well, as those of a
+picture and its grey copy do.
 """
 
 from collections.abc import Iterator
@@ -14,7 +18,7 @@ from winnow.leakage.candidates import Candidates
 from winnow.leakage.config import Config
 from winnow.leakage.descriptors import View
 from winnow.leakage.registration import LEVELS, start, step, warp
-from winnow.leakage.thumbnails import Thumbnails
+from winnow.leakage.thumbnails import CHROMA_SIDE, Thumbnails
 
 BLOCK = 256  # pairs that are registered at once: their pixels stay in the core's cache
 MEAN = (1, 4, 6, 4, 1)  # of 16, along each side
@@ -34,6 +38,8 @@ class Gate:
 # Of 2,900 pairs of the same shot that pass in the end these gates stop 0.2 %, and 97 % of all others.
 GATES = (Gate(1, 0.55, 0.15), Gate(2, 0.65, 0.25))
 FINE_STEPS = 2  # at 32 px
+COLOUR = 0.7
+FAINT = 1.5  # chroma of a lesser standard deviation, in levels, counts for less
 
 
 @dataclass(frozen=True)
@@ -54,6 +60,32 @@ class _Pairs:
         return (self.take(slice(i, i + BLOCK)) for i in range(0, max(len(self), 1), BLOCK))
 
 
+@dataclass(frozen=True)
+class Judged:
+    """Candidates, their scores and the correlations of their details, float64 of `DIGITS` decimals."""
+
+    pairs: Candidates
+    score: np.ndarray
+    details: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.pairs)
+
+    def take(self, rows: np.ndarray) -> "Judged":
+        """Those of these rows."""
+        return Judged(self.pairs.take(rows), self.score[rows], self.details[rows])
+
+    @classmethod
+    def joined(cls, parts: list["Judged"]) -> "Judged":
+        """One after the other."""
+        none = np.empty(0)
+        return cls(
+            Candidates.joined([part.pairs for part in parts]),
+            np.concatenate([none, *(part.score for part in parts)]),
+            np.concatenate([none, *(part.details for part in parts)]),
+        )
+
+
 class Judge:
     """Judges candidates between two sets of thumbnails, in the threads of an executor."""
 
@@ -64,8 +96,8 @@ class Judge:
         self.mirrored = np.array([view.mirrored for view in views])
         self.starts = np.array([start(view) for view in views])
 
-    def leaks(self, pairs: Candidates) -> tuple[Candidates, np.ndarray]:
-        """Those candidates that are leaks, in their order, and their scores, float64 of `DIGITS` decimals."""
+    def judge(self, pairs: Candidates) -> "Judged":
+        """Those candidates that pass the gates, in their order."""
         first = self.starts[pairs.view]
         left = _Pairs(pairs, first, first)
         for gate in GATES:
@@ -75,8 +107,8 @@ class Judge:
                 np.concatenate([p.place for p in parts]),
                 np.concatenate([p.first for p in parts]),
             )
-        score = np.concatenate(list(self.executor.map(self._score, left.blocks())))
-        return left.pairs.take(score > 0), score[score > 0]
+        measured = np.concatenate(list(self.executor.map(self._measure, left.blocks())), axis=1)
+        return Judged(left.pairs, *measured).take(measured[1] > 0)
 
     def _pixels(self, pairs: Candidates) -> tuple[np.ndarray, np.ndarray]:
         """Luma of the others and of the held, (n, 32, 32) float32, mirrored where the view is."""
@@ -96,29 +128,43 @@ class Judge:
         on = on[details_agree(other[on], held[on], place[on])[0] > gate.details]
         return _Pairs(block.pairs.take(on), place[on], block.first[on])
 
-    def _score(self, block: _Pairs) -> np.ndarray:
-        """0 where a pair is no leak."""
+    def _measure(self, block: _Pairs) -> np.ndarray:
+        """(2, n): score and details; 0 where too little is common to both, or has too few details."""
         if not len(block):
-            return np.zeros(0)
+            return np.zeros((2, 0))
         other, held = self._pixels(block.pairs)
         place = block.place
         for _ in range(FINE_STEPS):
             place = step(other * LEVELS, held, place, block.first)
         details, contrast, overlap = details_agree(other, held, place)
-        details = np.round(details, DIGITS)
-        leak = (details >= self.config.threshold) & (contrast >= self.config.detail)
-        return np.where(leak & (overlap >= self.config.overlap), details, 0.0)
+        colours = self._colours(block.pairs, place)
+        score = details - COLOUR * (1 - colours) * (1 - details * details)
+        enough = (contrast >= self.config.detail) & (overlap >= self.config.overlap)
+        return np.where(enough, np.round([score, details], DIGITS), 0.0)
+
+    def _colours(self, pairs: Candidates, place: np.ndarray) -> np.ndarray:
+        """The correlation of the chroma, of both planes together; less where it is faint, at least 0."""
+        held = self.held.chroma[pairs.held]
+        turned = self.mirrored[pairs.view]
+        held[turned] = held[turned][..., ::-1]
+        sums = np.zeros((3, len(pairs)))
+        for plane in (0, 1):
+            read, inside = warp(held[:, plane].astype(np.float32), place)
+            sums += _moments(self.others.chroma[pairs.other, plane] * float(LEVELS), read, inside)
+        spread = np.sqrt(np.minimum(sums[0], sums[1]) / (2 * CHROMA_SIDE**2)) / LEVELS
+        together = np.maximum(sums[2], 0) / np.sqrt(np.maximum(sums[0] * sums[1], 1e-9))
+        return together * np.minimum(spread / FAINT, 1)
 
 
 Agreement = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 
 def pixels_agree(other: np.ndarray, held: np.ndarray, place: np.ndarray) -> Agreement:
-    """The correlation of the pixels of thumbnails (n, side, side) in grey levels, the held ones read at `place`.
+    """The correlation of the pixels of thumbnails (n, side, side) in grey levels, the held read at `place`.
 
     Returns:
-        (n,) each: the correlation where both are, the lesser of the two standard deviations in grey levels, and
-        the part of the other picture that both show.
+        (n,) each: the correlation where both are, the lesser of the two standard deviations in grey levels,
+        and the part of the other picture that both show.
     """
     read, inside = warp(held, place)
     r, variance = _correlation(other * LEVELS, read, inside)
@@ -142,8 +188,11 @@ def _details(pixels: np.ndarray) -> np.ndarray:
     """256 times (the pixels less their weighted mean), (n, side, side); whole numbers."""
     side = pixels.shape[-1]
     padded = np.pad(pixels, ((0, 0), (MARGIN, MARGIN), (MARGIN, MARGIN)), mode="edge")
-    rows = sum(weight * padded[:, i : i + side] for i, weight in enumerate(MEAN))
-    mean = sum(weight * rows[:, :, i : i + side] for i, weight in enumerate(MEAN))
+    rows, mean = np.zeros_like(padded[:, :side]), np.zeros_like(pixels)
+    for i, weight in enumerate(MEAN):
+        rows += weight * padded[:, i : i + side]
+    for i, weight in enumerate(MEAN):
+        mean += weight * rows[:, :, i : i + side]
     return 256 * pixels - mean
 
 
@@ -157,12 +206,19 @@ def _inner(inside: np.ndarray) -> np.ndarray:
 
 
 def _correlation(a: np.ndarray, b: np.ndarray, where: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Pearson's r of whole numbers where `where`, and the lesser variance; from exact sums."""
-    flat = where.reshape(len(where), -1)
+    """Pearson's r where `where`, and the lesser variance."""
+    var_a, var_b, together = _moments(a, b, where)
+    count = np.maximum(where.sum(axis=(1, 2)), 1)
+    return together / np.sqrt(np.maximum(var_a * var_b, 1e-9)), np.minimum(var_a, var_b) / count
+
+
+def _moments(a: np.ndarray, b: np.ndarray, where: np.ndarray) -> np.ndarray:
+    """Sums of squares of a and b and of their products, about their means where `where`: (3, n), from exact
+    sums of whole numbers.
+    """
+    flat = where.reshape(len(where), where.shape[1] * where.shape[2])
     count = np.maximum(flat.sum(axis=1), 1).astype(np.float64)
     x, y = ((v.reshape(flat.shape) * flat).astype(np.float64) for v in (a, b))
     sum_x, sum_y = x.sum(axis=1), y.sum(axis=1)
-    var_x = np.maximum((x * x).sum(axis=1) - sum_x * sum_x / count, 0)
-    var_y = np.maximum((y * y).sum(axis=1) - sum_y * sum_y / count, 0)
-    r = ((x * y).sum(axis=1) - sum_x * sum_y / count) / np.sqrt(np.maximum(var_x * var_y, 1e-9))
-    return r, np.minimum(var_x, var_y) / count
+    squares = ((x * x).sum(axis=1) - sum_x * sum_x / count, (y * y).sum(axis=1) - sum_y * sum_y / count)
+    return np.stack([*(np.maximum(each, 0) for each in squares), (x * y).sum(axis=1) - sum_x * sum_y / count])

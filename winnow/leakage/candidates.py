@@ -24,7 +24,7 @@ PER = 50_000  # others, of which `Config.candidates` are kept
 
 @dataclass(frozen=True)
 class Candidates:
-    """Pairs: rows of the others, rows of the held, the number of the best view and its score, of `UNIT`**2."""
+    """Pairs: rows of the others and of the held, the number of the best view, and its score, of `UNIT`**2."""
 
     other: np.ndarray
     held: np.ndarray
@@ -48,7 +48,7 @@ class Candidates:
         return cls(*(np.concatenate(column) for column in columns))
 
     def best(self, keep: int) -> "Candidates":
-        """Each pair once, by its best view, and of each held picture the best `keep`; sorted by held, score."""
+        """Each pair once, by its best view, and the best `keep` of each held picture; by held, then score."""
         by_pair = self.take(np.lexsort((self.view, -self.score, self.other, self.held)))
         first = np.ones(len(self), bool)
         first[1:] = (np.diff(by_pair.held) != 0) | (np.diff(by_pair.other) != 0)

@@ -50,7 +50,9 @@ def _windows() -> list[Window]:
 
 
 def views(mirrored: bool) -> list[View]:
-    """The 11 views, 22 with the mirrored ones: whole pictures, and a window of one in the whole of the other."""
+    """The 11 views, 22 with the mirrored ones: whole pictures, or a window of one and the whole of the
+    other.
+    """
     pairs = [(WHOLE, WHOLE), *((WHOLE, w) for w in _windows()), *((w, WHOLE) for w in _windows())]
     return [View(*pair, turned) for turned in (False, True)[: 1 + mirrored] for pair in pairs]
 
@@ -96,9 +98,8 @@ def _describe(luma: np.ndarray, chroma: np.ndarray, window: Window) -> np.ndarra
     planes = chroma.reshape(len(luma), 2, -1).astype(np.float64) @ _basis(window, CHROMA, CHROMA_SIDE)
     same = [y * LUMA + x - 1 for y, x in itertools.product(range(CHROMA), repeat=2) if y or x]
     shared = light[:, None, same]
-    share = (planes * shared).sum(axis=2, keepdims=True) / np.maximum(
-        (shared * shared).sum(axis=2, keepdims=True), 1
-    )
+    power = np.maximum((shared * shared).sum(axis=2, keepdims=True), 1)
+    share = (planes * shared).sum(axis=2, keepdims=True) / power
     colour = (planes - share * shared).reshape(len(luma), -1)
     size = np.sqrt((light * light).sum(axis=1, keepdims=True))
     hue = np.sqrt((colour * colour).sum(axis=1, keepdims=True))

@@ -1,21 +1,22 @@
 """The leak guard: which of the others show the same shot as a held-out picture.
 
     leaks = find_leaks(fingerprints(pool, rows), fingerprints(task, held_rows), Config())
-    drop = rows[leaks.others]
+    drop = rows[np.unique(leaks.others)]
 
-Crops, shifts, re-encodings, other sizes and shapes, changes of light and colour, mirror images, and the next
-shot of a burst. Pictures of equal bytes are the caller's, by their uids: blank ones have no details to agree
-in.
+It finds crops, shifts, re-encodings, other sizes and shapes, changes of light and colour, mirror images, and
+the next shot of a burst. Files of equal bytes are the caller's, by their uids: blank pictures have no details
+to agree in.
 """
 
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from winnow.leakage.aligned import Judge
-from winnow.leakage.candidates import Candidates, kept, search
+from winnow.leakage import crowd
+from winnow.leakage.aligned import Judge, Judged
+from winnow.leakage.candidates import kept, search
 from winnow.leakage.config import Config
 from winnow.leakage.descriptors import views
 from winnow.leakage.thumbnails import Thumbnails
@@ -25,8 +26,8 @@ MORE = 8  # times as many candidates, where all of a picture's candidates are le
 
 @dataclass(frozen=True)
 class Leaks:
-    """Pairs of the same shot, sorted by held, then other: `others` and `held` are rows of what was given,
-    (m,) int64, `score` (m,) float64 the correlation of the details, of at least the threshold.
+    """Pairs of the same shot, sorted by held, then other: `others` and `held` (m,) int64, rows of what was
+    given, and `score` (m,) float64.
     """
 
     others: np.ndarray
@@ -36,30 +37,52 @@ class Leaks:
     def __len__(self) -> int:
         return len(self.others)
 
+    @classmethod
+    def of(cls, judged: Judged) -> "Leaks":
+        """Sorted."""
+        pairs = judged.pairs
+        order = np.lexsort((pairs.other, pairs.held))
+        return cls(pairs.other[order], pairs.held[order], judged.score[order])
+
 
 def find_leaks(others: Thumbnails, held: Thumbnails, config: Config, threads: int = 2) -> Leaks:
     """All pairs of the same shot that are found; the same on every machine and for any number of threads.
 
-    Where all candidates of a held-out picture are leaks, as of one with many copies, it is searched again with
-    more of them.
+    Where all candidates of a held-out picture are leaks, as of one with many copies, it is searched again
+    with more of them.
     """
-    rows = np.arange(len(held)) if config.method != "off" and len(others) else np.arange(0)
-    keep, compared = kept(config.candidates, len(others)), views(config.mirrored)
-    found: list[Candidates] = []
-    scores: list[np.ndarray] = []
+    if config.method == "off" or not len(others) or not len(held):
+        return Leaks.of(Judged.joined([]))
+    keep, bar = kept(config.candidates, len(others)), np.zeros(len(held))
     with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(threads) as executor:
-        while len(rows):
-            part = held.take(rows)
-            judge = Judge(others, part, compared, config, executor)
-            again = np.zeros(len(rows), bool)
-            for pairs in search(others, part, compared, config.similarity, keep, threads, executor):
-                leaks, score = judge.leaks(pairs)
-                full = np.bincount(leaks.held, minlength=len(rows)) >= keep
-                again |= full & (keep < len(others))
-                done = ~again[leaks.held]
-                found.append(replace(leaks, held=rows[leaks.held]).take(done))
-                scores.append(score[done])
-            rows, keep = rows[again], keep * MORE
-    leaks, score = Candidates.joined(found), np.concatenate([np.empty(0), *scores])
-    order = np.lexsort((leaks.other, leaks.held))
-    return Leaks(leaks.other[order], leaks.held[order], score[order])
+
+        def judged(rows: np.ndarray, keep: int) -> Judged:
+            found = _judged(others, held.take(rows), config, keep, threads, executor)
+            return replace(found, pairs=replace(found.pairs, held=rows[found.pairs.held]))
+
+        leaks = judged(np.arange(len(held)), keep)
+        if config.crowd:
+            bar = crowd.bars(leaks.pairs.held, leaks.details, len(held), keep)
+        leaks = _passing(leaks, config, bar)
+        while keep < len(others):
+            full = np.flatnonzero(np.bincount(leaks.pairs.held, minlength=len(held)) >= keep)
+            if not len(full):
+                break
+            keep *= MORE
+            again = _passing(judged(full, keep), config, bar)
+            leaks = Judged.joined([leaks.take(~np.isin(leaks.pairs.held, full)), again])
+    return Leaks.of(leaks)
+
+
+def _passing(judged: Judged, config: Config, bar: np.ndarray) -> Judged:
+    return judged.take((judged.score >= config.threshold) & (judged.details >= bar[judged.pairs.held]))
+
+
+def _judged(
+    others: Thumbnails, held: Thumbnails, config: Config, keep: int, threads: int, executor: Executor
+) -> Judged:
+    """All candidates that pass the gates."""
+    compared = views(config.mirrored)
+    judge = Judge(others, held, compared, config, executor)
+    proposed = search(others, held, compared, config.similarity, keep, threads, executor)
+    return Judged.joined([judge.judge(pairs) for pairs in proposed])

@@ -45,8 +45,8 @@ class Index:
 
     `shard`, `offset`, `size`, `label`, `rank` and `place` are in the order of index.parquet. `high`, `low`
     (the halves of a uid) and `row` are in ascending order of uids; `place[row]` is the position of the row's
-    uid there. Equal uids may have different labels and captions; they are ordered as curation trusts them: the
-    test split, trusted, the rest (`rank`), each by row. So the first is the one that curation keeps.
+    uid there. Equal uids may have different labels and captions; they are ordered as curation trusts them:
+    the test split, trusted, the rest (`rank`), each by row. So the first is the one that curation keeps.
     """
 
     def __init__(self, columns: dict[str, np.ndarray]) -> None:

@@ -13,6 +13,7 @@ import numpy as np
 from winnow.config.parse import plugin_config
 from winnow.config.schema import Params
 from winnow.leakage.config import METHODS, Config
+from winnow.leakage.estimate import estimate_missed
 from winnow.leakage.guard import find_leaks
 from winnow.leakage.thumbnails import Thumbnails, fingerprints
 from winnow.pipeline.code import digest
@@ -72,20 +73,24 @@ class Guard:
             self._held[held] = fingerprints(*self.tested[held], self.threads)
         return self._held[held]
 
-    def certificate(self, dropped: Mapping[str, Mapping[str, int]]) -> dict[str, Any]:
-        """What a version's lineage says of the guard.
+    def certificate(
+        self, dropped: Mapping[str, Mapping[str, int]], held: Tested, seed: int
+    ) -> dict[str, Any]:
+        """What a version's lineage says of the guard: sets, method, what went, an estimate of what is missed.
 
         Args:
             dropped: task set -> reason -> how many examples went.
+            held: task set -> where its held-out images are.
         """
-        sets = {
-            name: {"held_out": self._size(name), "dropped": dict(reasons)}
-            for name, reasons in dropped.items()
-        }
+        sets = {}
+        for name, reasons in dropped.items():
+            pool, rows = held[name]
+            missed = self._missed(pool, rows, seed) if self.on and len(rows) else None
+            sets[name] = {"held_out": len(rows), "dropped": dict(reasons), "missed": missed}
         method = {"name": self.config.method, "what": METHODS[self.config.method]}
         parameters = asdict(self.config) if self.on else {}
         code = digest("winnow.leakage.guard") if self.on else None
         return {"method": method, "parameters": parameters, "code": code, "sets": sets}
 
-    def _size(self, name: str) -> int | None:
-        return len(self.tested[name][1]) if name in self.tested else None
+    def _missed(self, pool: Pool, rows: np.ndarray, seed: int) -> dict[str, Any]:
+        return estimate_missed(pool, rows, self._of_pool(), self.config, seed, self.threads)

@@ -59,6 +59,10 @@ class Roles:
         """The rows of a split of a task set that is held out of the pool."""
         return np.flatnonzero((self.role == split) & (self.task_set == task_set))
 
+    def rows_of(self, task_set: str) -> np.ndarray:
+        """All rows that are held out for a task set."""
+        return np.flatnonzero(self.task_set == task_set)
+
     @contextmanager
     def step(self, name: str, parameters: Mapping[str, Any]) -> Iterator[None]:
         """Record as a step what is dropped within this context."""

@@ -120,3 +120,29 @@ def test_retrieval_on_the_test_split_has_columns_and_a_protocol(world):
     titles = ["image to text R@1", "text to image R@1", "zero-shot"]
     assert [one.title for one in columns.headlines([plain, chosen])[:3]] == titles
     assert table.protocols(world.params, world.workspace)["pretrain"] == {"so and so": ["chosen"]}
+
+
+@pytest.mark.parametrize(
+    ("changes", "name", "control", "oracle"),
+    [
+        ({}, "uniform", True, False),
+        ({"version": "reference"}, "reference", True, False),
+        ({"version": "pool+reference"}, "pool + reference", True, False),
+        (
+            {"version": "pool+reference", "mixture": [0.25, 0.75]},
+            "25 % pool + 75 % reference",
+            True,
+            False,
+        ),
+        ({"policy": "hard"}, "hard", False, False),
+        ({"policy": "hard", "version": "pool+reference"}, "hard on pool + reference", False, False),
+        ({"version": "small"}, "small", False, False),
+        ({"version": "small+reference"}, "small + reference", False, False),
+        ({"version": "clean"}, "clean", False, True),
+        ({"version": "clean+reference"}, "clean + reference", False, True),
+        ({"policy": "hard", "version": "clean"}, "hard on clean", False, True),
+    ],
+)
+def test_what_an_arm_chose_in_a_word_and_whether_that_is_a_control(changes, name, control, oracle):
+    row = {"policy": "uniform", "version": "pool", "mixture": None, **changes}
+    assert (table.choice(row), table.is_control(row), table.is_oracle(row)) == (name, control, oracle)
