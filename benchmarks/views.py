@@ -3,14 +3,16 @@
     uv pip install --no-deps -r requirements-oracles.lock     # lightly
     python -m benchmarks.views PHOTOS
 
-PHOTOS is a folder of jpgs, for the sharpness; benchmarks/views_peers.py makes the pictures for all else. Both
-sides do equal work on the same 500 x 375 px jpgs: two global and six local views with the same scales, flips,
-colour changes, blur and solarisation; in a step, also the same timm backbone, heads, batch size and fused
-AdamW, a teacher, and its loss. Ours is the project's own training loop. lightly takes Pillow images, decoded
-in full, and gets all views of one size in one forward, which its documentation does not do. Its loader has a
-process for each thread in "views", and one or two of them beside two threads of torch in a step. A round runs
-all variants, one after another, each in a process of its own, and starts with another one; ratios are medians
-of the rounds' own.
+PHOTOS is a folder of jpgs, for the sharpness; benchmarks/views_peers.py makes the pictures for all else. What
+views.json holds already is not measured again.
+
+Both sides do equal work on the same 500 x 375 px jpgs: two global and six local views with the same scales,
+flips, colour changes, blur and solarisation; in a step, also the same timm backbone, heads, batch size and
+fused AdamW, a teacher, and its loss. Ours is the project's own training loop. lightly takes Pillow images,
+decoded in full, and gets all views of one size in one forward, which its documentation does not do. Its
+loader has a process for each thread in "views", and one or two beside two threads of torch in a step. A round
+runs all variants, one after another, each in a process of its own, and starts with another one; ratios are
+medians of the rounds' own.
 """
 
 import io
@@ -47,6 +49,7 @@ from winnow.pool.pool import Pool
 from winnow.training.device import generator, launch
 
 HERE = Path(__file__).resolve().parent
+CHANNELS_LAST = "lightly, channels_last"
 ROUNDS, DRAWS, PHOTOS = 3, 4, 64
 SIZES = ((64, 32, 32), (224, 128, 8))  # global and local pixels, batch
 STEPS = (("mobilenetv2_100", SIZES[0], 4), ("resnet18", SIZES[0], 4), ("mobilenetv2_100", SIZES[1], 4))
@@ -87,7 +90,7 @@ def steps_of(
     if kind == "ours":
         return _our_steps(folder, side, local, size, backbone, steps)
     torch.set_num_threads(2)
-    model = peers.Dino(backbone, side, kind == "lightly, channels_last")
+    model = peers.Dino(backbone, side, kind == CHANNELS_LAST)
     times: list[float] = []
     for views in peers.batches(folder, side, local, size, workers):
         model.step(views)
@@ -177,42 +180,38 @@ def interleaved(variants: dict[str, list[object]]) -> dict[str, dict[str, float]
     return found
 
 
-def measured(folder: Path, photos: list[bytes]) -> dict[str, Any]:
-    found: dict[str, Any] = {"sharpness": sharpness(photos), "seen": seen(photos)}
+def variants_of(folder: Path) -> dict[str, dict[str, list[object]]]:
+    """What is measured, by its title: variants, ours first."""
+    found: dict[str, dict[str, list[object]]] = {}
     where = str(folder)
     for side, local, size in SIZES:
         for threads in (1, 2):
             shape = [where, side, local, size, threads]
-            variants: dict[str, list[object]] = {k: ["views", k, *shape] for k in ("ours", "lightly")}
-            found[f"Views of {side} and {local} px, threads: {threads}"] = interleaved(variants)
+            title = f"Views of {side} and {local} px, threads: {threads}"
+            found[title] = {kind: ["views", kind, *shape] for kind in ("ours", "lightly")}
     for backbone, (side, local, size), steps in STEPS:
         shape = [where, side, local, size, backbone, steps]
-        variants = {"ours": ["steps", "ours", *shape, 0]}
-        for kind in ("lightly", "lightly, channels_last"):
-            variants |= {f"{kind}, {n} workers": ["steps", kind, *shape, n] for n in (1, 2)}
-        title = f"Steps of {backbone}, {side} and {local} px, batch {size}, threads: 2"
-        found[title] = interleaved(variants)
+        variants: dict[str, list[object]] = {"ours": ["steps", "ours", *shape, 0]}
+        for kind, workers in (("lightly", 1), (CHANNELS_LAST, 1), (CHANNELS_LAST, 2)):
+            variants[f"{kind}, workers: {workers}"] = ["steps", kind, *shape, workers]
+        found[f"Steps of {backbone}, {side} and {local} px, batch {size}, threads: 2"] = variants
     return found
 
 
-def page(found: dict[str, Any], count: int) -> str:
+def page(found: dict[str, Any]) -> str:
     processor = platform.processor() or platform.machine()
     machine = f"{processor}, {os.cpu_count()} cores, torch {torch.__version__}"
     rounds = f"medians of {ROUNDS} interleaved rounds; {machine}"
     lines = [f"# Views\n\n`python -m benchmarks.views PHOTOS`: {rounds}.\n\n## Sharpness\n"]
-    lines += [
-        f"Median variance of the Laplacian of {DRAWS} boxes of each of {count} photographs, the same for"
-    ]
-    lines += [
-        "both but where views were cut from the centre square of 224 px, before 2026-11-25. 1,000 local"
-    ]
-    lines += [f"views see {found['seen']:.1%} of a photograph.\n"]
+    boxes_of = f"{DRAWS} boxes of each of {found['photographs']} photographs, the same boxes for both"
+    lines += [f"Median variance of the Laplacian of {boxes_of}; before, views were cut from the centre"]
+    lines += [f"square of 224 px. 1,000 local views see {found['seen']:.1%} of a photograph.\n"]
     lines += ["| view | RandomResizedCrop on the photo | ours | ratio | before |", "|---|---|---|---|---|"]
     for name, one in found["sharpness"].items():
         theirs, ours, before = one["RandomResizedCrop"], one["ours"], one["before"]
         lines.append(f"| {name} | {theirs:.0f} | {ours:.0f} | {ours / theirs:.2f} | {before:.0f} |")
     for title, variants in found.items():
-        if title in ("sharpness", "seen"):
+        if title in ("photographs", "sharpness", "seen"):
             continue
         lines += [f"\n## {title}\n", "| | images/s | ratio to the best of lightly (range) |", "|---|---|---|"]
         for name, value in variants.items():
@@ -231,10 +230,17 @@ def main() -> None:
         made = list(peers.photographs(peers.PICTURES))
         peers.lay_out(folder, iter(made))
         photos = [path.read_bytes() for path in sorted(Path(sys.argv[1]).glob("*.jpg"))[:PHOTOS]]
-        found = measured(folder, photos)
-    (HERE / "views.json").write_text(json.dumps(found, indent=1) + "\n")
-    (HERE / "views.md").write_text(page(found, len(photos)))
-    print(page(found, len(photos)))
+        results = HERE / "views.json"
+        found = json.loads(results.read_text()) if results.exists() else {}
+        if not found:
+            found = {"photographs": len(photos), "sharpness": sharpness(photos), "seen": seen(photos)}
+        for title, variants in variants_of(folder).items():
+            if title not in found:
+                print(title, flush=True)
+                found[title] = interleaved(variants)
+                results.write_text(json.dumps(found, indent=1) + "\n")
+    (HERE / "views.md").write_text(page(found))
+    print(page(found))
 
 
 if __name__ == "__main__":
