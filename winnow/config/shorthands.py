@@ -12,7 +12,7 @@ from fnmatch import fnmatchcase
 from pathlib import PurePosixPath
 from typing import Any
 
-from winnow.config.derive import needs_reference, reference_of_model
+from winnow.config.derive import ENCODERS, needs_reference, reference_of_model, start_arm
 from winnow.config.errors import ParamsError
 from winnow.config.schema import Policy
 
@@ -126,16 +126,31 @@ def _seeds(value: Any) -> list[int]:
 
 
 def _repeat(raw: Raw, seeds: Sequence[int]) -> Raw:
-    """Each arm once for each seed; an arm that replays another replays that of its own seed."""
+    """Each arm once for each seed; one that replays another or starts from it takes that of its own seed."""
     arms: Raw = raw.get("arms") or {}
+    backbones: Raw = dict(raw.get("backbones") or {})
     repeated: Raw = {}
     for name, arm in arms.items():
         for seed in seeds:
             own = {**arm, "seed": seed} if isinstance(arm, dict) else arm
             if isinstance(own, dict) and own.get("replay_from") in arms:
                 own["replay_from"] = f"{own['replay_from']}-s{seed}"
+            if isinstance(own, dict) and (start := _start(own, arms, backbones)):
+                weights, backbone = f"{ENCODERS}/{start}-s{seed}", own["backbone"]
+                own["backbone"] = f"{backbone}-s{seed}"
+                backbones[own["backbone"]] = {**backbones[backbone], "weights": weights}
             repeated[f"{name}-s{seed}"] = own
-    return {**raw, "arms": repeated}
+    return {**raw, "arms": repeated, "backbones": backbones}
+
+
+def _start(arm: Raw, arms: Raw, backbones: Raw) -> str | None:
+    """Which of the arms an arm starts from, if any."""
+    backbone = backbones.get(str(arm.get("backbone")))
+    weights = backbone.get("weights") if isinstance(backbone, dict) else None
+    if not isinstance(weights, str) or not PurePosixPath(weights).is_relative_to(ENCODERS):
+        return None
+    start = start_arm(weights)
+    return start if start in arms else None
 
 
 def _check_models(raw: Raw) -> None:

@@ -2,7 +2,7 @@
 charged. Without a task set, its loss is all that is read.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -85,6 +85,7 @@ class Readings:
         spent = self.selection.flops(0)["total"]
         reading = {"step": 0, "flops": spent, "examples_seen": 0}
         if self.held:
+            self.held = replace(self.held, captioned={})  # which untrained heads cannot tell apart
             reading["val_top1"] = self._val_top1(self.held)
         return State(watched={"curve": [reading]})
 
@@ -94,8 +95,8 @@ class Readings:
 
     def last(self) -> dict[str, float | str]:
         """Readings taken once, after training: for methods with captions, on the test split."""
-        if self.held is None or not self.held.captioned or not self.selection.steps:
-            return {}  # without a step, the projections to the shared space are random
+        if self.held is None or not self.held.captioned:
+            return {}
         test, names = self.held.captioned["test"], self.held.names
         found = retrieval(self.objective, test, names, self.fabric)
         protocol = (

@@ -43,7 +43,9 @@ def recoloured(crops: Tensor, view: View, noise: Noise, mean: PerChannel, std: P
     black, grey, white = (
         ((level - shift_by) / scale_by)[:, None, None].to(crops.device) for level in (0.0, 0.5, 1.0)
     )
-    pixels = pixels.clamp_(black, white)
+    bounds = zip(pixels.unbind(1), black.flatten().tolist(), white.flatten().tolist(), strict=True)
+    for channel, low, high in bounds:  # by tensors it takes four times as long
+        channel.clamp_(low, high)
     if view.blur:
         pixels = blurred(pixels, view.blur, noise)
     if view.solarise:

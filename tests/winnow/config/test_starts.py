@@ -158,3 +158,16 @@ def test_the_shipped_experiment_has_its_control():
     params = parse(composed(["experiment=continued_pretraining"], Workspace(CODE).conf))
     assert missing_controls(params) == []
     assert Path(params.arms["continued"].dvc.weights) == Path("results/pretrain/half/model.safetensors")
+
+
+def test_each_seed_starts_from_the_arm_of_its_own_seed():
+    from winnow.config.compose import composed
+    from winnow.config.plugins import CODE
+
+    params = parse(composed(["experiment=continued_pretraining", "seeds=2"], Workspace(CODE).conf))
+    for seed in (0, 1):
+        for name in ("continued", "frozen"):
+            dvc = params.arms[f"{name}-s{seed}"].dvc
+            assert dvc.weights == f"results/pretrain/half-s{seed}/model.safetensors"
+    assert params.arms["half-s0"].backbone == "resnet10t"
+    assert missing_controls(params) == []

@@ -30,9 +30,8 @@ def training_curves(table: list[Row], curves: Mapping[str, list[Reading]], look:
     read = all("val_top1" in one for rows in curves.values() for one in rows)
     figure, panels = _panels(table, "kNN top-1 on val" if read else "training loss", percent=read)
     key = "val_top1" if read else "loss"
-    lines = {
-        arm: ([one["flops"] for one in rows], [one[key] for one in rows]) for arm, rows in curves.items()
-    }
+    known = {arm: [one for one in rows if key in one] for arm, rows in curves.items()}  # frozen: no loss
+    lines = {arm: ([one["flops"] for one in rows], [one[key] for one in rows]) for arm, rows in known.items()}
     values = [value for _, top1 in lines.values() for value in top1]
     low, high = (np.floor(10 * min(values)) / 10, max(values)) if values else (0.0, 1.0)
     unit = (high - low) / 14 or 0.01

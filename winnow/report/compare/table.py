@@ -21,7 +21,7 @@ from winnow.report.compare.energy import energy
 from winnow.report.compare.inputs import PRETRAIN, metrics
 
 FLOPS = ("curate", "reference", "weights", "score", "train", "total")
-FROZEN = "frozen"  # the choice of an arm that trains nothing
+FROZEN = "the weights untouched"  # the choice of an arm that trains nothing
 CONTROL = "uniform"  # the policy that selects nothing
 
 
@@ -112,12 +112,12 @@ def is_control(row: Row) -> bool:
 
 def is_oracle(row: Row) -> bool:
     """Whether the arm trained on what no user can know: the clean part of the pool."""
-    return CLEAN in parts(row["version"])
+    return CLEAN in parts(row["version"]) and not row.get("frozen")
 
 
 def choice(row: Row) -> str:
-    """What an arm chose to train on, in a word or two: its policy, and its version unless that is `pool`; and
-    `frozen`, if it trained nothing.
+    """What an arm chose to train on, in a word or two: its policy, and its version unless that is `pool`; or
+    that it is the weights untouched.
     """
     policy, version = str(row["policy"]), str(row["version"])
     if row.get("frozen"):
@@ -129,11 +129,16 @@ def choice(row: Row) -> str:
     return policy if version == POOL else version if policy == CONTROL else f"{policy} on {version}"
 
 
+def backbone_of(row: Row) -> str:
+    """The backbone, without the seed that `seeds` puts behind the name of one that starts from an arm."""
+    return str(row["backbone"]).removesuffix(f"-s{row['seed']}")
+
+
 def arm_label(row: Row, table: Sequence[Row]) -> str:
     """What tells an arm from others: its choice, and its backbone and seed where these are not the same."""
     names = [choice(row)]
-    if len({other["backbone"] for other in table}) > 1:
-        names.append(row["backbone"])
+    if len({backbone_of(other) for other in table}) > 1:
+        names.append(backbone_of(row))
     if len({other["seed"] for other in table}) > 1:
         names.append(f"seed {row['seed']}")
     return ", ".join(names)

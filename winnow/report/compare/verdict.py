@@ -3,7 +3,8 @@ certain that is.
 
 A control selects nothing and curates nothing: uniform on the pool, on the reference alone, or on both. A
 policy is compared with the best of them, for that is what a user could have run instead. An oracle, which
-trains on what only planted corruption tells, is neither.
+trains on what only planted corruption tells, is neither; nor is a frozen arm, the weights untouched, which
+worth.py compares with the arms that train on from the same weights.
 
 Two arms differ if their linear top-1 differ by more than two standard errors of the difference of two shares
 that were counted on n test images, 2 sqrt(p (1 - p) 2 / n). That is the noise of the test set alone; only
@@ -16,7 +17,7 @@ from dataclasses import dataclass
 
 from winnow.report.compare.columns import MAIN, Column, Row, headlines
 from winnow.report.compare.corruption import CorruptionShares
-from winnow.report.compare.table import choice, is_control, is_oracle, trained
+from winnow.report.compare.table import backbone_of, choice, is_control, is_oracle, trained
 from winnow.report.compare.worth import known, unknown_start, worth
 from winnow.report.page import numbers
 
@@ -62,14 +63,14 @@ def verdict(table: list[Row], tested: Mapping[str, int], corruption: CorruptionS
         return ["No arm was run."]
     sentences, everything = [_spending(table)], table
     table = [row for row in table if not row.get("frozen")]
-    families = {(row["method"], row["backbone"]): None for row in table}
+    families = {(row["method"], backbone_of(row)): None for row in table}
     many = len({backbone for _, backbone in families}) > 1
     columns = [one for one in headlines(everything) if one.metric == MAIN and len(one.sets) == 1]
     for column in columns:
         where = f" on {column.group}" if len(columns) > 1 else ""
         for method, backbone in families:
             name = (f"{method} on {backbone}" if many else method) + where
-            members = [row for row in table if (row["method"], row["backbone"]) == (method, backbone)]
+            members = [row for row in table if (row["method"], backbone_of(row)) == (method, backbone)]
             # An arm with less to spend is no seed of the others: it made the weights that others start from.
             most = max(row["budget"] for row in members)
             members = [row for row in members if row["budget"] == most and column.value(row) is not None]
@@ -96,7 +97,7 @@ def equal(table: Iterable[Row], tolerance: float = 0.02) -> bool:
     each other.
     """
     totals = [row["flops"]["total"] for row in trained(table)]
-    return max(totals) - min(totals) <= tolerance * max(totals)
+    return not totals or max(totals) - min(totals) <= tolerance * max(totals)
 
 
 def _spending(table: list[Row]) -> str:
@@ -198,7 +199,7 @@ def _exceptions(best: Group, control: Group) -> list[str]:
 
 
 def _certainty(table: list[Row]) -> str:
-    cells = [(choice(row), row["method"], row["backbone"]) for row in table]
+    cells = [(choice(row), row["method"], backbone_of(row)) for row in table]
     least = min(cells.count(cell) for cell in cells)
     if least == 1:
         return (

@@ -8,6 +8,8 @@ import yaml
 from winnow.config.load import parse
 from winnow.report.compare import energy, table
 from winnow.report.compare.columns import MAIN, Column
+from winnow.report.compare.courses import training_curves
+from winnow.report.compare.look import Look
 from winnow.report.compare.markdown import markdown
 from winnow.report.compare.verdict import equal, verdict
 from winnow.report.compare.worth import unknown_start, worth
@@ -82,12 +84,33 @@ def test_an_arm_with_half_of_the_budget_is_no_seed_of_the_other(world):
 
 def test_a_frozen_arm_is_no_policy_and_spent_nothing(world):
     rows = rows_of(world, 0.8, 0.9)
-    assert table.choice(rows[2]) == "frozen"
+    assert table.choice(rows[2]) == "the weights untouched"
     assert equal(rows), "what was frozen spent less, and is compared by `worth` alone"
     text = markdown(rows, {row["arm"]: 0.25 for row in rows})
     line = next(line for line in text.splitlines() if line.startswith("| still "))
-    assert [cell.strip() for cell in line.split("|")][2] == "frozen"
+    assert [cell.strip() for cell in line.split("|")][2] == "the weights untouched"
     assert " – " in line, "nothing was trained on, so no share of it was corrupted"
+
+
+def test_seeds_that_start_from_arms_of_their_own_are_one_family(world):
+    """Each seed has a backbone of its own then: the mean of 80 and 70 %, not one sentence for each."""
+    plain = rows_of(world, 0.8, 0.7)[1]
+    second = {**plain, "arm": "on-s1", "seed": 1, "backbone": "started-s1"}
+    second["tasks"] = {name: {**values, TOP1.metric: 0.7} for name, values in plain["tasks"].items()}
+    first = {**plain, "backbone": "started-s0"}
+    text = " ".join(verdict([first, second], dict.fromkeys(TOP1.sets, 1000), None))
+    assert "With supervised, only uniform was run: 75.0 % linear-probe top-1." in text
+    assert "Means over at least 2 seeds" in text
+
+
+def test_without_arms_or_readings_nothing_breaks(world):
+    """A frozen arm has no loss, which is the only curve where no task set is read."""
+    assert equal([])
+    rows = rows_of(world, 0.8, 0.7)[1:]
+    reading = {"step": 1.0, "flops": 900.0, "examples_seen": 4.0}
+    curves = {"on": [{**reading, "loss": 0.5}], "still": [{**reading, "step": 0.0}]}
+    axes = training_curves(rows, curves, Look.of(rows)).axes[0]
+    assert [list(line.get_ydata()) for line in axes.lines[:2]] == [[0.5], []]
 
 
 @pytest.fixture
@@ -125,4 +148,4 @@ def test_the_whole_report_has_a_frozen_arm_in_it(started, tmp_path):
     assert set(written) == {"plain", "chosen", "on", "still"}
     report = (tmp_path / "out/report.html").read_text()
     assert "from results/pretrain/plain" in report
-    assert ">frozen<" in report
+    assert ">the weights untouched<" in report
