@@ -14,6 +14,7 @@ from winnow.config.datasets import TaskSet
 from winnow.config.plugins import declared
 from winnow.config.schema import POOL, REFERENCE, TASKS
 from winnow.ledger.requested_by import requested_by
+from winnow.pipeline.files import write_json
 from winnow.pipeline.stage import Stage, main
 from winnow.pool import uids as uid_files
 from winnow.pool.pool import Pool, open_pool, open_set
@@ -53,6 +54,8 @@ def curate(stage: Stage) -> None:
         empty = name == REFERENCE and not params.datasets.reference
         version.write(folder, name, pool, roles.role == name, reason, facts, sources, may_be_empty=empty)
         CurationFlops().write(folder)  # filters that read the index alone run no model
+    # Also without a set: DVC requires the folder.
+    write_json(stage.work / "splits/sets.json", list(params.datasets.tasks))
     for name, one in params.datasets.tasks.items():
         rows = splits.get(name) or {split: roles.held_out(name, split) for split in HELD_OUT}
         _write_splits(stage, stage.work / "splits" / name, pool if one.held_out_of else own[name], rows)

@@ -62,8 +62,8 @@ def compose(overrides: tuple[str, ...], dvc: bool) -> None:
     for line in missing_controls(parse(written)):
         click.echo(f"hint: {line}")
     arms = written["arms"]
-    counted = f"{len(arms)} arm{'s' if len(arms) > 1 else ''}"
-    click.echo(f"params.yaml written, {counted}: {', '.join(arms)}; now: dvc repro")
+    counted = f"{len(arms)} arm{'s' if len(arms) > 1 else ''}: {', '.join(arms)}" if arms else "no arms"
+    click.echo(f"params.yaml written, {counted}; now: dvc repro")
 
 
 @main.command()

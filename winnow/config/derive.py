@@ -28,6 +28,8 @@ def derive(params: Params) -> None:
         version.dvc.model = version.model or NOTHING
         method = reference_of_model(version.model)
         version.dvc.method = f"models/methods/{method}.py" if method else NOTHING
+    backbone = params.reference.backbone
+    params.reference.dvc.settings = f"backbones.{backbone}" if backbone else "reference.methods"
     params.reference.dvc.finished = params.reference.finished or NOTHING
     for arm in params.arms.values():
         _derive_start(arm, params)

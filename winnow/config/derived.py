@@ -62,6 +62,7 @@ class ReferencePaths:
     """What dvc.yaml must know of the references."""
 
     finished: str = NOTHING
+    settings: str = "reference"  # the key of the references' backbone, where they have one
 
 
 @dataclass

@@ -28,7 +28,7 @@ def run(project, *command, **env):
 @pytest.fixture(scope="module")
 def project(tmp_path_factory, copy_project):
     folder = copy_project(tmp_path_factory.mktemp("publish") / "p", "dataset=digits", "scale=debug")
-    done = run(folder, "stages.ingest", WINNOW_EXECUTION="one")
+    done = run(folder, "stages.ingest", "digits", WINNOW_EXECUTION="one")
     assert done.returncode == 0, done.stderr
     assert "warning" not in done.stdout + done.stderr
     return folder
@@ -44,7 +44,7 @@ def test_a_stage_has_its_run_under_one_parent(project):
     client, found = runs(project)
     mine = [run for run in found if run.data.tags["winnow.execution"] == "one"]
     (parent,) = [run for run in mine if run.data.tags["winnow.kind"] == "pipeline"]
-    (child,) = [run for run in mine if run.data.tags.get("dvc.stage") == "ingest"]
+    (child,) = [run for run in mine if run.data.tags.get("dvc.stage") == "ingest@digits"]
     assert child.data.tags["mlflow.parentRunId"] == parent.info.run_id
     assert child.info.status == parent.info.status == "FINISHED"
     metrics = json.loads((project / "data/ingest/digits/metrics.json").read_text())
@@ -101,7 +101,7 @@ def test_versions_are_logged_by_the_digest_of_their_lineage(project):
         assert json.loads(given.dataset.source) == source
         tags = {tag.key: tag.value for tag in given.tags}
         assert tags["mlflow.data.context"] == "made"
-        assert tags["winnow.pool_digest"] == lineage["pool"]["digest"]
+        assert tags["winnow.dataset.digits"] == lineage["datasets"]["digits"]["digest"]
         assert child.data.tags[f"winnow.version.{name}"] == lineage["digest"]
     cost = json.loads((project / "data/versions/cost.json").read_text())
     assert set(cost["requested"]) == {"by", "at"}

@@ -17,6 +17,8 @@ def markdown(table: Iterable[Row], corrupted: Mapping[str, float], note: str | N
     corrupted examples among those that it trained on. A note stands above it.
     """
     table = ranked(table)
+    if not table:
+        return "No arms: this run curates and trains nothing; `winnow show pool` says what it kept.\n"
     columns = headlines(table)
     several = len({one.group for one in columns}) > 1
     titles = [one.name if several else one.title for one in columns]
