@@ -31,6 +31,7 @@ def draw(
     """Write every picture that the numbers allow into a folder; name -> file."""
     if not table:
         folder.mkdir(parents=True, exist_ok=True)
+        (folder / "none.txt").write_text("No arms, so no pictures.\n")  # DVC requires the folder
         return {}
     look, moved = Look.of(table), [row for row in table if not row.get("frozen")]
     pictures: dict[str, Callable[[], Figure]] = {
