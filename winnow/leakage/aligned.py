@@ -1,28 +1,27 @@
 """Is a candidate the same shot? Registered coarsely, then finely, and judged by the details that agree.
 
-    score = details - COLOUR * (1 - colours) * (1 - details**2)
+    score = details - COLOUR * (1 - colours) * (1 - details**2) - lack of evidence
 
 `details` is the correlation, over what both thumbnails show, of the luma less its 5 x 5 binomial mean: light
 and large shapes, in which unrelated pictures may agree, play no part in it. `colours` is the correlation of
 the chroma, 0 where there is none. A lack of it counts for little where the details agree well, as those of a
-picture and its grey copy do.
+picture and its grey copy do. `winnow/leakage/agreement.py` says what evidence a picture may lack.
 """
 
 from collections.abc import Iterator
 from concurrent.futures import Executor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
+from winnow.leakage.agreement import details_agree, lack_of_evidence, moments, pixels_agree
 from winnow.leakage.candidates import Candidates
 from winnow.leakage.config import Config
-from winnow.leakage.descriptors import View
+from winnow.leakage.descriptors import views
 from winnow.leakage.registration import LEVELS, start, step, warp
 from winnow.leakage.thumbnails import CHROMA_SIDE, Thumbnails
 
 BLOCK = 256  # pairs that are registered at once: their pixels stay in the core's cache
-MEAN = (1, 4, 6, 4, 1)  # of 16, along each side
-MARGIN = 2  # pixels at the border of what both show, whose mean would need what lies beyond
 DIGITS = 4  # of a score
 
 
@@ -62,18 +61,21 @@ class _Pairs:
 
 @dataclass(frozen=True)
 class Judged:
-    """Candidates, their scores and the correlations of their details, float64 of `DIGITS` decimals."""
+    """Candidates, their scores and the correlations of their details, float64 of `DIGITS` decimals, and where
+    the held pictures are read.
+    """
 
     pairs: Candidates
     score: np.ndarray
     details: np.ndarray
+    place: np.ndarray
 
     def __len__(self) -> int:
         return len(self.pairs)
 
     def take(self, rows: np.ndarray) -> "Judged":
         """Those of these rows."""
-        return Judged(self.pairs.take(rows), self.score[rows], self.details[rows])
+        return Judged(self.pairs.take(rows), self.score[rows], self.details[rows], self.place[rows])
 
     @classmethod
     def joined(cls, parts: list["Judged"]) -> "Judged":
@@ -83,18 +85,18 @@ class Judged:
             Candidates.joined([part.pairs for part in parts]),
             np.concatenate([none, *(part.score for part in parts)]),
             np.concatenate([none, *(part.details for part in parts)]),
+            np.concatenate([np.empty((0, 4)), *(part.place for part in parts)]),
         )
 
 
 class Judge:
     """Judges candidates between two sets of thumbnails, in the threads of an executor."""
 
-    def __init__(
-        self, others: Thumbnails, held: Thumbnails, views: list[View], config: Config, executor: Executor
-    ) -> None:
+    def __init__(self, others: Thumbnails, held: Thumbnails, config: Config, executor: Executor) -> None:
         self.others, self.held, self.config, self.executor = others, held, config, executor
-        self.mirrored = np.array([view.mirrored for view in views])
-        self.starts = np.array([start(view) for view in views])
+        self.views = views(config.mirrored)
+        self.mirrored = np.array([view.mirrored for view in self.views])
+        self.starts = np.array([start(view) for view in self.views])
 
     def judge(self, pairs: Candidates) -> "Judged":
         """Those candidates that pass the gates, in their order."""
@@ -108,7 +110,13 @@ class Judge:
                 np.concatenate([p.first for p in parts]),
             )
         measured = np.concatenate(list(self.executor.map(self._measure, left.blocks())), axis=1)
-        return Judged(left.pairs, *measured).take(measured[1] > 0)
+        return Judged(left.pairs, measured[0], measured[1], measured[2:].T).take(measured[1] > 0)
+
+    def lessened(self, judged: "Judged") -> "Judged":
+        """With scores less the lack of evidence, which is worth measuring only of what seems to be a leak."""
+        blocks = _Pairs(judged.pairs, judged.place, judged.place).blocks()
+        lack = np.concatenate(list(self.executor.map(self._lack, blocks)))
+        return replace(judged, score=np.round(judged.score - lack, DIGITS))
 
     def _pixels(self, pairs: Candidates) -> tuple[np.ndarray, np.ndarray]:
         """Luma of the others and of the held, (n, 32, 32) float32, mirrored where the view is."""
@@ -129,9 +137,9 @@ class Judge:
         return _Pairs(block.pairs.take(on), place[on], block.first[on])
 
     def _measure(self, block: _Pairs) -> np.ndarray:
-        """(2, n): score and details; 0 where too little is common to both, or has too few details."""
+        """(6, n): score and details, 0 where too little is common to both or has too few details; place."""
         if not len(block):
-            return np.zeros((2, 0))
+            return np.zeros((6, 0))
         other, held = self._pixels(block.pairs)
         place = block.place
         for _ in range(FINE_STEPS):
@@ -140,7 +148,12 @@ class Judge:
         colours = self._colours(block.pairs, place)
         score = details - COLOUR * (1 - colours) * (1 - details * details)
         enough = (contrast >= self.config.detail) & (overlap >= self.config.overlap)
-        return np.where(enough, np.round([score, details], DIGITS), 0.0)
+        return np.concatenate([np.where(enough, np.round([score, details], DIGITS), 0.0), place.T])
+
+    def _lack(self, block: _Pairs) -> np.ndarray:
+        if not len(block):
+            return np.zeros(0)
+        return lack_of_evidence(*self._pixels(block.pairs), block.place)
 
     def _colours(self, pairs: Candidates, place: np.ndarray) -> np.ndarray:
         """The correlation of the chroma, of both planes together; less where it is faint, at least 0."""
@@ -150,75 +163,13 @@ class Judge:
         sums = np.zeros((3, len(pairs)))
         for plane in (0, 1):
             read, inside = warp(held[:, plane].astype(np.float32), place)
-            sums += _moments(self.others.chroma[pairs.other, plane] * float(LEVELS), read, inside)
+            sums += moments(self.others.chroma[pairs.other, plane] * float(LEVELS), read, inside)
         spread = np.sqrt(np.minimum(sums[0], sums[1]) / (2 * CHROMA_SIDE**2)) / LEVELS
         together = np.maximum(sums[2], 0) / np.sqrt(np.maximum(sums[0] * sums[1], 1e-9))
         return together * np.minimum(spread / FAINT, 1)
-
-
-Agreement = tuple[np.ndarray, np.ndarray, np.ndarray]
-
-
-def pixels_agree(other: np.ndarray, held: np.ndarray, place: np.ndarray) -> Agreement:
-    """The correlation of the pixels of thumbnails (n, side, side) in grey levels, the held read at `place`.
-
-    Returns:
-        (n,) each: the correlation where both are, the lesser of the two standard deviations in grey levels,
-        and the part of the other picture that both show.
-    """
-    read, inside = warp(held, place)
-    r, variance = _correlation(other * LEVELS, read, inside)
-    return r, np.sqrt(variance) / LEVELS, inside.mean(axis=(1, 2))
-
-
-def details_agree(other: np.ndarray, held: np.ndarray, place: np.ndarray) -> Agreement:
-    """As `pixels_agree`, of the details."""
-    read, inside = warp(held, place)
-    r, variance = _correlation(_details(other * LEVELS), _details(read), _inner(inside))
-    return r, np.sqrt(variance) / (LEVELS * 256), inside.mean(axis=(1, 2))
 
 
 def _halved(pixels: np.ndarray) -> np.ndarray:
     rows = pixels[:, ::2] + pixels[:, 1::2]
     halved: np.ndarray = (rows[:, :, ::2] + rows[:, :, 1::2]) / 4
     return halved
-
-
-def _details(pixels: np.ndarray) -> np.ndarray:
-    """256 times (the pixels less their weighted mean), (n, side, side); whole numbers."""
-    side = pixels.shape[-1]
-    padded = np.pad(pixels, ((0, 0), (MARGIN, MARGIN), (MARGIN, MARGIN)), mode="edge")
-    rows, mean = np.zeros_like(padded[:, :side]), np.zeros_like(pixels)
-    for i, weight in enumerate(MEAN):
-        rows += weight * padded[:, i : i + side]
-    for i, weight in enumerate(MEAN):
-        mean += weight * rows[:, :, i : i + side]
-    return 256 * pixels - mean
-
-
-def _inner(inside: np.ndarray) -> np.ndarray:
-    """What lies `MARGIN` pixels within the rectangle, where that is not the border of the other itself."""
-    padded = np.pad(inside, ((0, 0), (MARGIN, MARGIN), (MARGIN, MARGIN)), mode="edge")
-    side = inside.shape[-1]
-    rows = padded[:, :side] & padded[:, 2 * MARGIN :]
-    inner: np.ndarray = rows[:, :, :side] & rows[:, :, 2 * MARGIN :]
-    return inner
-
-
-def _correlation(a: np.ndarray, b: np.ndarray, where: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Pearson's r where `where`, and the lesser variance."""
-    var_a, var_b, together = _moments(a, b, where)
-    count = np.maximum(where.sum(axis=(1, 2)), 1)
-    return together / np.sqrt(np.maximum(var_a * var_b, 1e-9)), np.minimum(var_a, var_b) / count
-
-
-def _moments(a: np.ndarray, b: np.ndarray, where: np.ndarray) -> np.ndarray:
-    """Sums of squares of a and b and of their products, about their means where `where`: (3, n), from exact
-    sums of whole numbers.
-    """
-    flat = where.reshape(len(where), where.shape[1] * where.shape[2])
-    count = np.maximum(flat.sum(axis=1), 1).astype(np.float64)
-    x, y = ((v.reshape(flat.shape) * flat).astype(np.float64) for v in (a, b))
-    sum_x, sum_y = x.sum(axis=1), y.sum(axis=1)
-    squares = ((x * x).sum(axis=1) - sum_x * sum_x / count, (y * y).sum(axis=1) - sum_y * sum_y / count)
-    return np.stack([*(np.maximum(each, 0) for each in squares), (x * y).sum(axis=1) - sum_x * sum_y / count])

@@ -18,7 +18,6 @@ from winnow.leakage import crowd
 from winnow.leakage.aligned import Judge, Judged
 from winnow.leakage.candidates import kept, search
 from winnow.leakage.config import Config
-from winnow.leakage.descriptors import views
 from winnow.leakage.thumbnails import Thumbnails
 
 MORE = 8  # times as many candidates, where all of a picture's candidates are leaks
@@ -71,6 +70,7 @@ def find_leaks(others: Thumbnails, held: Thumbnails, config: Config, threads: in
             keep *= MORE
             again = _passing(judged(full, keep), config, bar)
             leaks = Judged.joined([leaks.take(~np.isin(leaks.pairs.held, full)), again])
+        leaks = _passing(Judge(others, held, config, executor).lessened(leaks), config, bar)
     return Leaks.of(leaks)
 
 
@@ -82,7 +82,6 @@ def _judged(
     others: Thumbnails, held: Thumbnails, config: Config, keep: int, threads: int, executor: Executor
 ) -> Judged:
     """All candidates that pass the gates."""
-    compared = views(config.mirrored)
-    judge = Judge(others, held, compared, config, executor)
-    proposed = search(others, held, compared, config.similarity, keep, threads, executor)
+    judge = Judge(others, held, config, executor)
+    proposed = search(others, held, judge.views, config.similarity, keep, threads, executor)
     return Judged.joined([judge.judge(pairs) for pairs in proposed])

@@ -37,6 +37,7 @@ def test_fingerprints_are_in_the_order_of_the_rows_for_any_number_of_threads(pho
     assert one.luma.nbytes + one.chroma.nbytes == 4 * 1152
 
 
+@pytest.mark.slow
 def test_the_estimate_finds_copies_and_no_strangers(photographs):
     others = Thumbnails.of([scene(seed) for seed in range(100, 130)])
     found = estimate.estimate_missed(photographs, np.arange(12), others, Config(), seed=0)

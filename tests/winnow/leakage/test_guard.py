@@ -55,6 +55,7 @@ def test_unrelated_noise_and_blank_pictures_do_not_leak():
     assert not len(find_leaks(others, held, Config()))
 
 
+@pytest.mark.slow
 def test_pictures_that_are_merely_alike_do_not_leak(scenes):
     """A catalogue: one silhouette in small variations, and one product that is there twice."""
     y, x = np.mgrid[-1:1:96j, -1:1:96j]

@@ -8,7 +8,7 @@ from scipy.ndimage import map_coordinates
 
 from tests.winnow.leakage.conftest import scene
 from winnow.leakage import registration
-from winnow.leakage.aligned import _moments
+from winnow.leakage.agreement import moments
 from winnow.leakage.descriptors import View
 from winnow.leakage.thumbnails import Thumbnails
 
@@ -63,7 +63,7 @@ def test_moments_are_those_of_numpy():
     rng = np.random.default_rng(0)
     a, b = rng.integers(0, 4000, (2, 3, 8, 8)).astype(np.float32)
     where = rng.random((3, 8, 8)) < 0.7
-    found = _moments(a, b, where)
+    found = moments(a, b, where)
     for i in range(3):
         covariance = np.cov(a[i][where[i]], b[i][where[i]]) * (where[i].sum() - 1)
         expected = [covariance[0, 0], covariance[1, 1], covariance[0, 1]]
