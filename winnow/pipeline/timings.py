@@ -136,7 +136,7 @@ def scaled(measured: list[tuple[float, float]], amount: float) -> float | None:
             return fixed + rate * amount
     near = min(latest, key=lambda one: abs(one - amount))
     same = [seconds for one, seconds in measured if one == near][-3:]
-    return sum(same) / len(same) * amount / near
+    return sum(same) / len(same) * (amount / near if near else 1.0)
 
 
 def _left(known: list[float], stages: int) -> str:
