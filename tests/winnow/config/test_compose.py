@@ -6,6 +6,7 @@ import sys
 import pytest
 import yaml
 
+from tests.pictures import noise
 from winnow.config.compose import composed, translated, write
 from winnow.config.errors import ParamsError
 from winnow.config.load import HOOK, load, parse
@@ -16,6 +17,16 @@ from winnow.preflight import check_plugins
 
 WORKSPACE = Workspace.find()
 CONF = WORKSPACE.conf
+
+
+PHOTOS = ("photos.cifar10.path=FOLDER", "photos.flowers.path=FOLDER")
+ITS_DATASETS = {  # where the images lie that these files leave to the user
+    "dataset=none": ("experiment=curate_only", "datasets.pool=FOLDER"),
+    "experiment=curate_only": ("datasets.pool=FOLDER",),
+    "experiment=own_images": ("datasets.pool=FOLDER", "datasets.reference=FOLDER", "datasets.tasks.a=FOLDER"),
+    "experiment=photos_labels": PHOTOS,
+    "experiment=photos_ssl": PHOTOS,
+}
 
 
 def files(group):
@@ -39,10 +50,12 @@ def test_every_committed_policy_composes(name):
     "override",
     [f"{group}={name}" for group in ("experiment", "scale", "dataset") for name in files(group)],
 )
-def test_every_committed_choice_composes(override):
+def test_every_committed_choice_composes(override, tmp_path):
     """With a path where a dataset needs one; what its source's options must say is said."""
-    more = [f"dataset.path={CONF}"] if "dataset.path" in missing(override) else []
+    (tmp_path / "one.png").write_bytes(noise(0, (32, 32)))
+    more = [f"dataset.path={tmp_path}"] if "dataset.path" in missing(override) else []
     more += ["dataset.options.name=CIFAR10"] if "dataset.options.name" in missing(override) else []
+    more += [one.replace("FOLDER", str(tmp_path)) for one in ITS_DATASETS.get(override, ())]
     check_plugins(parse(composed([override, *more], CONF)))
 
 

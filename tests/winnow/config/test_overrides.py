@@ -23,8 +23,12 @@ def once():
     """Let Hydra compose the same overrides once."""
     with pytest.MonkeyPatch.context() as patch:
         original = compose_module._compose
-        hydra = functools.cache(lambda overrides: original(list(overrides), CONF))
-        patch.setattr(compose_module, "_compose", lambda overrides, conf: hydra(tuple(overrides)))
+        hydra = functools.cache(lambda overrides, resolve: original(list(overrides), CONF, resolve))
+
+        def composed_once(overrides, conf, resolve=True):
+            return hydra(tuple(overrides), resolve)
+
+        patch.setattr(compose_module, "_compose", composed_once)
         yield
 
 
@@ -102,9 +106,14 @@ def test_a_replay_replays_the_arm_of_its_own_seed():
         (("curate.filters.aspect.max_ratio=2",), "curate.filters.aspect", {"max_ratio": 2.0}),
         (("curate.filters={}",), "curate.filters", {}),
         (("curate.filters.near_duplicate={}",), "curate.filters.near_duplicate", {"max_distance": 20}),
-        (("curate.splits={val: 50}",), "curate.splits.test", 10000),  # a mapping merges, unless it is empty
+        # a mapping merges, unless it is empty
+        (
+            ("dataset.splits={val: 50}",),
+            "datasets.tasks.held_out.splits",
+            {"probe": 5000, "val": 50, "test": 10000},
+        ),
         (("policy@policies.rho=rho",), "policies.rho.filter_ratio", 0.9),
-        (("versions.clean.filters={blur: {}}",), "versions.clean.filters.blur.min_sharpness", 20.0),
+        (("versions.small.filters={blur: {}}",), "versions.small.filters.blur.min_sharpness", 20.0),
         (("backbone=test_resnet",), "arms.simclr-uniform.backbone", "test_resnet"),
         (("backbone=test_vit", "backbones.test_vit.image_size=64"), "backbones.test_vit.image_size", 64),
         (

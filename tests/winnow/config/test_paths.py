@@ -30,5 +30,6 @@ def test_what_is_not_there_is_refused(path, tmp_path, monkeypatch):
 
 @pytest.mark.slow
 def test_compose_refuses_it():
-    with pytest.raises(ParamsError, match=r"dataset.path: '/nope' does not exist \(/ does\); give a folder"):
+    line = r"^datasets.pool.folder.path: '/nope' does not exist \(/ does\); give a folder"
+    with pytest.raises(ParamsError, match=line):
         composed(["dataset=folder", "dataset.path=/nope"], Workspace.find().conf)
