@@ -193,8 +193,8 @@ def main(arguments: dict[str, str]) -> None:
         lines[-1] += f", {name} {1e6 * cpu / min(len(data), 500):.0f}"
     held = thumbnails(test_files)
     leaks, wall, cpu = timed(lambda: find_leaks(strangers, held, Config(), THREADS))
+    lines[-1] += "."
     lines += [
-        ".",
         "",
         f"Comparison: {wall:.0f} s, {cpu:.0f} s of CPU in {THREADS} threads; matrix products ran at "
         f"{reference_gflops():.0f} GFLOP/s right after. {len(leaks)} pairs, of "
