@@ -10,12 +10,14 @@ Both sides do equal work on the same 500 x 375 px jpgs: two global and six local
 flips, colour changes, blur and solarisation; in a step, also the same timm backbone, heads, batch size and
 fused AdamW, a teacher, and its loss. Ours is the project's own training loop. lightly takes Pillow images,
 decoded in full, and gets all views of one size in one forward, which its documentation does not do. Its
-loader has a process for each thread in "views", and one or two beside two threads of torch in a step. A round
-runs all variants, one after another, each in a process of its own, and starts with another one; ratios are
-medians of the rounds' own.
+loader works in the main process with one thread; with two it has two processes in "views", and one or two
+beside two threads of torch in a step. With one thread, seconds are the processor's, so that what else runs on
+the machine matters less; with two they are the clock's. A round runs all variants, one after another, each in
+a process of its own, and starts with another one; ratios are medians of the rounds' own.
 """
 
 import io
+import itertools
 import json
 import os
 import platform
@@ -49,10 +51,12 @@ from winnow.pool.pool import Pool
 from winnow.training.device import generator, launch
 
 HERE = Path(__file__).resolve().parent
+CLOCKS = {1: time.process_time, 2: time.perf_counter}
 CHANNELS_LAST = "lightly, channels_last"
 ROUNDS, DRAWS, PHOTOS = 3, 4, 64
 SIZES = ((64, 32, 32), (224, 128, 8))  # global and local pixels, batch
-STEPS = (("mobilenetv2_100", SIZES[0], 4), ("resnet18", SIZES[0], 4), ("mobilenetv2_100", SIZES[1], 4))
+STEPS = (("mobilenetv2_100", SIZES[1]), ("mobilenetv2_100", SIZES[0]), ("resnet18", SIZES[0]))
+COUNT = 3  # steps that are timed
 
 
 def opened(folder: Path, recipe: dict[str, View], side: int, threads: int) -> Examples:
@@ -67,7 +71,7 @@ def views_of(kind: str, folder: Path, side: int, local: int, size: int, threads:
     torch.set_num_threads(threads)
     if kind == "lightly":
         found = peers.batches(folder, side, local, size, threads if threads > 1 else 0)
-        return _rate(found, size)
+        return _rate(found, size, threads)
     recipe = peers.recipe(side, local)
     data = opened(folder, recipe, side, threads)
 
@@ -75,46 +79,58 @@ def views_of(kind: str, folder: Path, side: int, local: int, size: int, threads:
         for start in range(0, len(data) - size + 1, size):
             yield make(data.pixels.get(np.arange(start, start + size)), recipe, generator("views", start))
 
-    return _rate(ours(), size)
+    return _rate(ours(), size, threads)
 
 
-def _rate(batches: Iterator[Any], size: int) -> float:
-    start = time.perf_counter()
-    return sum(size for _ in batches) / (time.perf_counter() - start)
+def _rate(batches: Iterator[Any], size: int, threads: int) -> float:
+    now = CLOCKS[threads]
+    start = now()
+    return sum(size for _ in batches) / (now() - start)
 
 
 def steps_of(
-    kind: str, folder: Path, side: int, local: int, size: int, backbone: str, steps: int, workers: int
+    kind: str,
+    folder: Path,
+    side: int,
+    local: int,
+    size: int,
+    backbone: str,
+    steps: int,
+    threads: int,
+    workers: int,
 ) -> float:
     """Images a second of whole steps, after one that warms up; the loader's processes are started before."""
+    now = CLOCKS[threads]
     if kind == "ours":
-        return _our_steps(folder, side, local, size, backbone, steps)
-    torch.set_num_threads(2)
-    model = peers.Dino(backbone, side, kind == CHANNELS_LAST)
-    times: list[float] = []
+        times = _our_steps(folder, side, local, size, backbone, steps, threads)
+        return size * steps / (times[-1] - times[0])
+    torch.set_num_threads(threads)
+    model, times = peers.Dino(backbone, side, kind == CHANNELS_LAST), []
     for views in peers.batches(folder, side, local, size, workers):
         model.step(views)
-        times.append(time.perf_counter())
+        times.append(now())
         if len(times) > steps:
             break
     return size * steps / (times[-1] - times[0])
 
 
-def _our_steps(folder: Path, side: int, local: int, size: int, backbone: str, steps: int) -> float:
+def _our_steps(
+    folder: Path, side: int, local: int, size: int, backbone: str, steps: int, threads: int
+) -> list[float]:
     from winnow.selection.policy import UNIFORM
     from winnow.selection.selector import Selector
     from winnow.training.build import build_objective
     from winnow.training.loop import Loop
 
     recipe = Method(batch_size=size, views=peers.recipe(side, local))
-    fabric = launch(Run(accelerator="cpu", threads=2))
-    data = opened(folder, recipe.views, side, 2)
+    fabric = launch(Run(accelerator="cpu", threads=threads))
+    data = opened(folder, recipe.views, side, threads)
     settings = vars(dino.Config(**peers.HEAD))
     objective = build_objective("dino", settings, Backbone(backbone, side), 1, 0)
     times: list[float] = []
     loop = Loop(fabric, objective, data, recipe, Selector(UNIFORM, recipe, data, None, 0), steps + 1, 0)
-    loop.run(lambda state: times.append(time.perf_counter()))
-    return size * steps / (times[-1] - times[0])
+    loop.run(lambda state: times.append(CLOCKS[threads]()))
+    return times
 
 
 def sharpness(photos: list[bytes]) -> dict[str, dict[str, float]]:
@@ -189,12 +205,14 @@ def variants_of(folder: Path) -> dict[str, dict[str, list[object]]]:
             shape = [where, side, local, size, threads]
             title = f"Views of {side} and {local} px, threads: {threads}"
             found[title] = {kind: ["views", kind, *shape] for kind in ("ours", "lightly")}
-    for backbone, (side, local, size), steps in STEPS:
-        shape = [where, side, local, size, backbone, steps]
-        variants: dict[str, list[object]] = {"ours": ["steps", "ours", *shape, 0]}
-        for kind, workers in (("lightly", 1), (CHANNELS_LAST, 1), (CHANNELS_LAST, 2)):
-            variants[f"{kind}, workers: {workers}"] = ["steps", kind, *shape, workers]
-        found[f"Steps of {backbone}, {side} and {local} px, batch {size}, threads: 2"] = variants
+    for backbone, (side, local, size) in STEPS:
+        for threads, workers in ((1, (0,)), (2, (1, 2))):
+            shape = [where, side, local, size, backbone, COUNT, threads]
+            variants: dict[str, list[object]] = {"ours": ["steps", "ours", *shape, 0]}
+            for kind, number in itertools.product(("lightly", CHANNELS_LAST), workers):
+                variants[f"{kind}, workers: {number}"] = ["steps", kind, *shape, number]
+            title = f"Steps of {backbone}, {side} and {local} px, batch {size}, threads: {threads}"
+            found[title] = variants
     return found
 
 
