@@ -126,6 +126,12 @@ def test_a_refined_version_names_parent_model_and_cost(card, page):
     assert "data/versions/small/cost.json" in words
 
 
+def test_the_clean_version_is_made_by_the_oracle(card, page):
+    words = page(card("clean", parent=REFINED["parent"], flops={})).words
+    assert "dvc repro oracle@clean " in words
+    assert "data/versions/clean/cost.json" in words
+
+
 def test_a_version_of_another_pool_is_refused(card, world):
     card()
     reasons = world.workspace.version("pool") / "reasons.parquet"
