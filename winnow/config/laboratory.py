@@ -48,14 +48,31 @@ def datasets_of(raw: dict[str, Any]) -> dict[str, Any]:
 
 
 def _blocks(role: str, value: Any) -> dict[str, Any]:
-    """Name -> block of the datasets of a role, where paths stand for some."""
+    """Name -> block of the datasets of a role, where paths stand for some.
+
+    Raises:
+        ParamsError: for what is neither, or two paths that would have one name.
+    """
     if isinstance(value, str | list):
-        paths = [value] if isinstance(value, str) else value
-        return {_name(role, str(path)): _detected(str(path)) for path in paths}
-    return {
-        name: _detected(block) if isinstance(block, str) else dict(block or {})
-        for name, block in dict(value).items()
-    }
+        found: dict[str, Any] = {}
+        for path in [value] if isinstance(value, str) else value:
+            block = _block(f"datasets.{role}", path)
+            if (name := _name(role, str(block["path"]))) in found:
+                given = f"{found[name]['path']} and {path}"
+                raise ParamsError(f"datasets.{role}: {given} would both be {name}; name them: {{NAME: PATH}}")
+            found[name] = block
+        return found
+    if not isinstance(value, dict):
+        raise ParamsError(f"datasets.{role}: {value!r}; give a path, a list of paths, or {{NAME: ...}}")
+    return {name: _block(f"datasets.{role}.{name}", block) for name, block in value.items()}
+
+
+def _block(key: str, value: Any) -> dict[str, Any]:
+    if isinstance(value, str):
+        return _detected(value)
+    if not isinstance(value, dict):
+        raise ParamsError(f"{key}: {value!r}; give a path, or {{source: ..., path: ...}}")
+    return dict(value)
 
 
 def _detected(path: str) -> dict[str, Any]:

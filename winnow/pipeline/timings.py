@@ -107,8 +107,8 @@ class Timings:
         ignored = ("seed", *(AMOUNTS[entry.name][1] if entry.name in AMOUNTS else ()))
         keys = {*entry.params, *(key for one in self._stages.of("ingest") for key in one.params)}
         found = _leaves({key: select(self._params, key) for key in sorted(keys)})
-        if entry.section == "arms":
-            arm = self._params["arms"][entry.key]
+        if entry.arm:
+            arm = self._params["arms"][entry.arm]
             found |= _leaves({"learner": self._params["backbones"][arm["backbone"]], "method": arm["method"]})
         sampled = SAMPLED if entry.name in AMOUNTS and entry.name != "compare" else ()
         kept = {

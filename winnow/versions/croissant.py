@@ -82,12 +82,19 @@ def held(lineage: Mapping[str, Any]) -> dict[str, Any]:
 
 def _about(lineage: Mapping[str, Any]) -> dict[str, Any]:
     """What only a person can say, where it is given; of several datasets, what each of them says."""
-    digest, found = lineage["digest"], {}
+    digest = lineage["digest"]
+    found: dict[str, Any] = {}
     abouts = {name: one["source"].get("about") or {} for name, one in held(lineage).items()}
-    for term, key in (("citeAs", "cite_as"), ("datePublished", "date_published"), ("url", "url")):
-        values = list(dict.fromkeys(about[key] for about in abouts.values() if about.get(key)))
-        if values:
-            found[term] = values[0] if len(values) == 1 or term == "datePublished" else values
+
+    def said(key: str) -> list[str]:
+        return list(dict.fromkeys(about[key] for about in abouts.values() if about.get(key)))
+
+    # Croissant has one of each: all citations as a text; a date and a URL only where they are of all.
+    if cited := said("cite_as"):
+        found["citeAs"] = "; ".join(cited)
+    for term, key in (("datePublished", "date_published"), ("url", "url")):
+        if len(values := said(key)) == 1:
+            found[term] = values[0]
     creators = dict.fromkeys(about["creator"] for about in abouts.values() if about.get("creator"))
     made = [{"@type": "sc:Organization", "name": name} for name in creators]
     found |= {"creator": made[0] if len(made) == 1 else made} if made else {}

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from winnow.config.schema import CLEAN
 from winnow.pipeline.files import replacing
 from winnow.pipeline.workspace import Workspace
 from winnow.pool.pool import Pool
@@ -102,7 +103,8 @@ def flops(version: Version) -> int:
 def stage(version: Version) -> dict[str, str]:
     """The DVC stage that makes a version, and where that records what it cost."""
     if version.lineage["parent"]:
-        return {"name": f"refine@{version.name}", "cost": f"data/versions/{version.name}/cost.json"}
+        module = "oracle" if version.name == CLEAN else "refine"
+        return {"name": f"{module}@{version.name}", "cost": f"data/versions/{version.name}/cost.json"}
     return {"name": "curate", "cost": "data/versions/cost.json"}
 
 
