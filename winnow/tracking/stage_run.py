@@ -88,9 +88,12 @@ class StageRun:
             return
         lineage = read_json(folder / "lineage.json")
         parent = {f"winnow.parent_{key}": str(v) for key, v in (lineage["parent"] or {}).items()}
-        pool = {"winnow.count": str(lineage["count"]), "winnow.pool_digest": lineage["pool"]["digest"]}
+        origin = {"winnow.count": str(lineage["count"])}
+        origin |= {f"winnow.dataset.{name}": one["digest"] for name, one in lineage["datasets"].items()}
+        if guard := lineage.get("guard"):
+            origin["winnow.leak_guard"] = guard["method"]["name"]
         where = {"path": str(folder.relative_to(self.runs.workspace.root)), "sha256": lineage["digest"]}
-        tags = {"mlflow.data.context": context, **parent, **pool}
+        tags = {"mlflow.data.context": context, **parent, **origin}
         self.runs.log_dataset(self.id, f"{version} version", lineage["digest"], where, tags)
         if context == MADE:
             named = {f"{key}.{version}": value for key, value in parent.items()}
@@ -102,7 +105,8 @@ class StageRun:
         for path in _files(root, self.entry):
             size = path.stat().st_size
             if size <= LARGE and path.suffix in SHOWN:
-                below = path.parent.relative_to(root / self.entry.out)
+                record = path.parent == root / self.entry.records
+                below = Path() if record else path.parent.relative_to(root / self.entry.out)
                 self.runs.log_file(self.id, path, str(below) if below.parts else None)
             else:
                 facts = {"path": str(path.relative_to(root)), "bytes": size, "md5": _md5(path)}
