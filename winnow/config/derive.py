@@ -8,7 +8,15 @@ from collections.abc import Mapping
 from pathlib import PurePosixPath
 
 from winnow.config.datasets import Dataset
-from winnow.config.derived import NOTHING, Cell, Comparison, DatasetPaths, Ingest, ReadingPaths
+from winnow.config.derived import (
+    NOTHING,
+    Cell,
+    Comparison,
+    DatasetPaths,
+    Held,
+    Ingest,
+    ReadingPaths,
+)
 from winnow.config.plugins import declared
 from winnow.config.schema import CLEAN, POOL, REFERENCE, TASKS, Arm, Params, Policy
 
@@ -105,6 +113,8 @@ def folder_of_set(params: Params, name: str) -> str:
 def _derive_datasets(params: Params) -> None:
     datasets, every = params.datasets, roles(params)
     params.ingests = {n: Ingest(role, str(one.source)) for n, (role, one) in every.items() if one.source}
+    sets = datasets.tasks.items()
+    params.task_sets = {name: Held(one.held_out_of, **vars(one.splits)) for name, one in sets}
     ingested = [name for name, one in datasets.reference.items() if one.source]
     folder = f"{DATASETS}/{REFERENCE}" if ingested else NOTHING
     datasets.dvc = DatasetPaths(folder, [*datasets.pool, *ingested])

@@ -25,6 +25,16 @@ class Ingest:
 
 
 @dataclass
+class Held:
+    """What curation must know of a task set: where its images come from and how many each split takes."""
+
+    held_out_of: str | None
+    probe: int | None
+    val: int | None
+    test: int | None
+
+
+@dataclass
 class Cell:
     """An arm that a task measures on a set, whose images lie in the folder `data`."""
 

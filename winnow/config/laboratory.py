@@ -18,7 +18,7 @@ from typing import Any
 
 from winnow.config.detect import detect
 from winnow.config.errors import ParamsError
-from winnow.config.schema import POOL, REFERENCE, TASKS
+from winnow.config.schema import CLEAN, POOL, REFERENCE, TASKS
 
 LABORATORY = DATASET, EACH, PHOTOS = "dataset", "each_dataset", "photos"
 TRUSTED, HELD_OUT = "trusted", "held_out"  # the names of what a laboratory run holds out
@@ -44,7 +44,24 @@ def datasets_of(raw: dict[str, Any]) -> dict[str, Any]:
                 some[name] = {**block, **({} if block.get("held_out_of") else each)}
     elif one.get("source"):
         datasets = _laboratory(one, datasets)
-    return out | {"datasets": datasets} if datasets else out
+    out |= {"datasets": datasets} if datasets else {}
+    return _without_oracles(out)
+
+
+def _without_oracles(raw: dict[str, Any]) -> dict[str, Any]:
+    """Without the arms on what is clean, where nothing was corrupted on purpose: an experiment has them for
+    pools of laboratory runs.
+    """
+    pool, arms = (raw.get("datasets") or {}).get(POOL) or {}, raw.get("arms")
+    planted = any(any((block.get("corruption") or {}).values()) for block in pool.values())
+    if planted or not isinstance(arms, dict):
+        return raw
+    kept = {name: arm for name, arm in arms.items() if not _on_clean(arm)}
+    return {**raw, "arms": kept}
+
+
+def _on_clean(arm: Any) -> bool:
+    return isinstance(arm, dict) and CLEAN in str(arm.get("version", "")).split("+")
 
 
 def _blocks(role: str, value: Any) -> dict[str, Any]:

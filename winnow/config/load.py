@@ -24,7 +24,7 @@ from winnow.config.shorthands import SHORTHANDS
 MEND = "write it with: winnow compose"
 # The key of conf/config.yaml by which DVC's own composition fills in defaults; see conf/hydra_plugins.
 HOOK = "completed"
-DERIVED = ("ingests", "datasheets", "oracles", "cells", "comparison")  # whole sections
+DERIVED = ("ingests", "task_sets", "datasheets", "oracles", "cells", "comparison")  # whole sections
 
 
 def load(path: Path | str) -> Params:

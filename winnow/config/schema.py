@@ -14,6 +14,7 @@ from winnow.config.derived import (
     ArmPaths,
     Cell,
     Comparison,
+    Held,
     Ingest,
     ReadingPaths,
     ReferencePaths,
@@ -236,8 +237,9 @@ class Params:
     """`tasks` holds a block for each task, which is a stage of its own: stages/NAME.py has its `Config`.
 
     `scale` names the file of conf/scale: figures made by `debug` are shown as wiring, not as results.
-    Derived: `ingests`, every dataset that has a source; `datasheets`, all versions; `oracles`, the version
-    `clean` where an arm trains on it; `cells`, for each task what it measures; `comparison`.
+    Derived: `ingests`, every dataset that has a source; `task_sets`, what curation must know of them;
+    `datasheets`, all versions; `oracles`, the version `clean` where an arm trains on it; `cells`, for each
+    task what it measures; `comparison`, the folders that exist.
     """
 
     seed: int = bounded(0, 0, SEED)
@@ -247,6 +249,7 @@ class Params:
     carbon: Carbon = field(default_factory=Carbon)
     datasets: Datasets = field(default_factory=Datasets)
     ingests: dict[str, Ingest] = field(default_factory=dict)
+    task_sets: dict[str, Held] = field(default_factory=dict)
     curate: Curate = field(default_factory=Curate)
     versions: dict[str, Version] = field(default_factory=dict)
     datasheets: list[str] = field(default_factory=lambda: [POOL, REFERENCE])
