@@ -19,10 +19,8 @@ def fill(_root_: DictConfig) -> bool:
     with open_dict(_root_):
         for key, value in complete(raw).items():
             _root_[key] = value
-        for key in (
-            *SHORTHANDS,
-            *LABORATORY,
-        ):  # written out by now; they cannot be deleted while Hydra walks over the keys
+        # Written out by now; they cannot be deleted while Hydra walks over the keys.
+        for key in (*SHORTHANDS, *LABORATORY):
             _root_[key] = None
     return True
 

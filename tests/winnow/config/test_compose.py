@@ -9,6 +9,7 @@ import yaml
 from tests.pictures import noise
 from winnow.config.compose import composed, translated, write
 from winnow.config.errors import ParamsError
+from winnow.config.laboratory import LABORATORY
 from winnow.config.load import HOOK, load, parse
 from winnow.config.plugins import plugins
 from winnow.config.shorthands import SHORTHANDS
@@ -165,7 +166,8 @@ def test_dvc_composes_the_same(tmp_path):
     subprocess.run(command, check=True, cwd=WORKSPACE.root)
     found = yaml.safe_load(out.read_text())
     assert found.pop(HOOK) is True
-    assert [found.pop(name) for name in SHORTHANDS] == [None] * len(SHORTHANDS)
+    written_out = [*SHORTHANDS, *LABORATORY]
+    assert [found.pop(name) for name in written_out] == [None] * len(written_out)
     assert found == composed(overrides, CONF)
     assert load(out) == parse(found)
 
