@@ -33,7 +33,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from winnow.config.compose import composed
 from winnow.config.load import parse
@@ -119,7 +118,8 @@ def with_embeddings(
 
 def corrupted(workspace: Workspace, dataset: str, seed: int) -> Pool:
     """The pool of a dataset's config, made once."""
-    config = params_of(workspace, dataset, "curation_policies", f"seed={seed}").dataset
+    datasets = params_of(workspace, dataset, "curation_policies", f"seed={seed}").datasets
+    config = next(iter(datasets.pool.values()))
     name = hashlib.sha256(repr((config, seed, "filters")).encode()).hexdigest()[:12]
     folder = workspace.hidden / "benchmarks" / name
     if not folder.exists():
@@ -135,9 +135,9 @@ def judged(pool: Pool) -> tuple[pa.Table, np.ndarray]:
     """The training rows, trusted first, and the kind of corruption of each, blank text for clean."""
     trusted = pool.table["trusted"].to_numpy(zero_copy_only=False)
     train = np.flatnonzero(pool.table["split"].to_numpy(zero_copy_only=False) == "train")
-    source = pq.ParquetFile(pool.folder / "sources.parquet").read(columns=["source"])["source"]
+    source = pool.records("sources", ["source"])["source"]
     rows = pool.table.append_column("source", source).take(train[np.argsort(~trusted[train], kind="stable")])
-    corruption = pq.ParquetFile(pool.folder / "corruption.parquet").read(columns=["key", "corruption"])
+    corruption = pool.records("corruption", ["key", "corruption"])
     kinds = dict(zip(corruption["key"].to_pylist(), corruption["corruption"].to_pylist(), strict=True))
     return rows, np.array([kinds.get(key, "") for key in rows["key"].to_pylist()])
 

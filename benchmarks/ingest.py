@@ -67,7 +67,7 @@ def large(kind: str, folder: Path) -> None:
 
 def child(path: str, chunk: int) -> None:
     """One ingest in this process; prints what it took."""
-    from winnow.config.schema import Dataset
+    from winnow.config.datasets import Dataset
     from winnow.ingest import ingest
 
     ingest.CHUNK_COUNT = chunk

@@ -38,7 +38,7 @@ COMPOSE = (
     "~curate.filters.blank",
     "~curate.filters.exact_duplicate",
     "~curate.filters.near_duplicate",
-    "curate.splits={reference: 800, probe: 1000, val: 200, test: 600}",
+    "dataset.splits={reference: 800, probe: 1000, val: 200, test: 600}",
     "pretrain.budget=2e12",
     "reference.examples=20000",
     "backbones.test_byobnet.image_size=32",

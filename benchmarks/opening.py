@@ -19,7 +19,8 @@ from winnow.config.schema import Engine, Params
 from winnow.loading import sampler
 from winnow.loading.examples import examples
 from winnow.pool import uids as uid_files
-from winnow.pool.pool import INDEX, Pool
+from winnow.pool.parts import INDEX
+from winnow.pool.pool import Pool
 
 ROWS, ROUNDS, SIZE = 10_000_000, 5, 224
 

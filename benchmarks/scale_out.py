@@ -26,7 +26,7 @@ ENGINES = {"helper processes": None, "Dask, local cluster": "local"}
 
 def child(path: str, cluster: str | None) -> None:
     """One ingest in this process; prints its seconds and a hash of all files."""
-    from winnow.config.schema import Dataset
+    from winnow.config.datasets import Dataset
     from winnow.ingest.ingest import ingest_source
 
     begin = time.perf_counter()

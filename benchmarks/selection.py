@@ -64,13 +64,14 @@ class Bench:
         workspace = Workspace(HERE.parent)
         given = [f"run.threads={threads}", "reference.examples=60000", f"seed={seed}"]
         self.params: Params = parse(composed([*self.setting.overrides, *given], workspace.conf))
-        made_of = hashlib.sha256(repr((self.params.dataset, seed)).encode()).hexdigest()[:12]
+        dataset = next(iter(self.params.datasets.pool.values()))
+        made_of = hashlib.sha256(repr((dataset, seed)).encode()).hexdigest()[:12]
         folder = workspace.hidden / "benchmarks" / made_of
         if not folder.exists():
             partial = folder.with_suffix(".partial")
             shutil.rmtree(partial, ignore_errors=True)
             partial.mkdir(parents=True)
-            ingest_source(self.params.dataset, seed, partial, lambda items, **_: items)
+            ingest_source(dataset, seed, partial, lambda items, **_: items)
             partial.rename(folder)
         self.pool, self.fabric = Pool.open(folder), launch(self.params.run)
         self.method, self.recipe = self.setting.method, self.params.methods[self.setting.method]

@@ -36,6 +36,9 @@ from torchvision.models.detection.mask_rcnn import MaskRCNNHeads, MaskRCNNPredic
 from torchvision.ops import FeaturePyramidNetwork, MultiScaleRoIAlign
 from torchvision.ops.feature_pyramid_network import LastLevelMaxPool
 
+from models.encoders import Channels
+
+PerChannel = float | Channels
 STRIDES = (4, 8, 16, 32)
 ANCHORS = (2.5, 3.5)
 WIDTH = 64
@@ -97,7 +100,9 @@ class Pyramid(nn.Module):
         return {name: found[name] for name in self.names}
 
 
-def detector(encoder: nn.Module, classes: int, canvas: int, mean: float = 0.5, std: float = 0.5) -> MaskRCNN:
+def detector(
+    encoder: nn.Module, classes: int, canvas: int, mean: PerChannel = 0.5, std: PerChannel = 0.5
+) -> MaskRCNN:
     """A Mask R-CNN that trains the whole encoder; new layers are initialised from torch's current RNG.
 
     The encoder's BatchNorm layers are fixed, statistics and scale, as pretraining left them: batches of 4 are
@@ -109,7 +114,8 @@ def detector(encoder: nn.Module, classes: int, canvas: int, mean: float = 0.5, s
     `scores` (m,) and `masks` (m, 1, canvas, canvas) in [0, 1].
 
     Args:
-        encoder: a timm encoder for inputs with this mean and std; it becomes part of the detector.
+        encoder: a timm encoder for inputs with this mean and std, of all channels or of each; it becomes part
+            of the detector.
 
     Raises:
         ValueError: if the encoder has no maps for a pyramid.
@@ -120,8 +126,8 @@ def detector(encoder: nn.Module, classes: int, canvas: int, mean: float = 0.5, s
         Pyramid(freeze_batch_norm_2d(encoder), len(levels)),
         min_size=canvas,
         max_size=canvas,
-        image_mean=[mean] * 3,
-        image_std=[std] * 3,
+        image_mean=_channels(mean),
+        image_std=_channels(std),
         size_divisible=_divisor(encoder),
         rpn_anchor_generator=_anchors(ANCHORS, strides),
         box_roi_pool=MultiScaleRoIAlign(levels, 7, SAMPLES),
@@ -137,8 +143,8 @@ def picture_detector(
     classes: int,
     sides: tuple[int, int],
     masks: bool,
-    mean: float = 0.5,
-    std: float = 0.5,
+    mean: PerChannel = 0.5,
+    std: PerChannel = 0.5,
 ) -> FasterRCNN:
     """The same for pictures of any size: Mask R-CNN, or without `masks` Faster R-CNN.
 
@@ -155,8 +161,8 @@ def picture_detector(
         Pyramid(freeze_batch_norm_2d(encoder), pooled=True),
         min_size=sides[0],
         max_size=sides[1],
-        image_mean=[mean] * 3,
-        image_std=[std] * 3,
+        image_mean=_channels(mean),
+        image_std=_channels(std),
         size_divisible=_divisor(encoder),
         rpn_anchor_generator=_anchors(PICTURE_ANCHORS, [*STRIDES, 2 * STRIDES[-1]]),
         box_roi_pool=pools[0],
@@ -198,6 +204,10 @@ def _group_norm(channels: int) -> nn.GroupNorm:
 def _mask_head(classes: int, norm: Callable[[int], nn.Module] | None = None) -> dict[str, nn.Module]:
     head = MaskRCNNHeads(WIDTH, (WIDTH, WIDTH), 1, norm)
     return {"mask_head": head, "mask_predictor": MaskRCNNPredictor(WIDTH, WIDTH, classes + 1)}
+
+
+def _channels(value: PerChannel) -> list[float]:
+    return [value] * 3 if isinstance(value, float | int) else list(value)
 
 
 def _maps(encoder: nn.Module) -> list[tuple[int, int]]:

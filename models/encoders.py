@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import timm
@@ -14,6 +14,19 @@ from timm.models import is_model_in_modules
 from torch import Tensor, nn
 
 TRANSFORMERS = ("vision_transformer", "deit")  # timm's modules that take `img_size` and an `embed_layer`
+Channels = tuple[float, float, float]
+
+
+class Normalisation(NamedTuple):
+    """What an encoder's inputs are normalised by: mean and standard deviation of red, green and blue, of
+    pixels in [0, 1].
+    """
+
+    mean: Channels = (0.5, 0.5, 0.5)
+    std: Channels = (0.5, 0.5, 0.5)
+
+
+OWN = Normalisation()  # of every encoder that is trained from scratch
 
 
 class FlexiPatchEmbed(PatchEmbed):
@@ -91,6 +104,15 @@ def create(name: str, image_size: int, **kwargs: Any) -> nn.Module:
 def flexible(name: str) -> bool:
     """Whether `at_patch` has an effect on this timm model."""
     return bool(is_model_in_modules(name, TRANSFORMERS))
+
+
+def normalisation(network: nn.Module) -> Normalisation:
+    """What the inputs of an encoder, or of an objective around one, are normalised by.
+
+    It is the attribute `normalisation` of the encoder, where its weights came with one of their own.
+    """
+    known = (getattr(module, "normalisation", None) for module in network.modules())
+    return next((one for one in known if isinstance(one, Normalisation)), OWN)
 
 
 def width(encoder: nn.Module) -> int:

@@ -1,50 +1,103 @@
-"""curate: from the pool to the first versions and the splits: sorted uids, a reason for every drop, lineage.
+"""curate: from the ingested datasets to the first versions and the splits: sorted uids, a reason for every
+drop, lineage.
 
-It reads the index alone, and runs before any model exists (winnow/versions/roles.py).
+It runs before any model exists (winnow/versions/roles.py).
 """
+
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
-from winnow.config.schema import POOL, REFERENCE
+from winnow.config.datasets import TaskSet
+from winnow.config.plugins import declared
+from winnow.config.schema import POOL, REFERENCE, TASKS
 from winnow.ledger.requested_by import requested_by
+from winnow.pipeline.files import write_json
 from winnow.pipeline.stage import Stage, main
 from winnow.pool import uids as uid_files
-from winnow.pool.pool import open_pool
+from winnow.pool.pool import Pool, open_pool, open_set
 from winnow.preflight import check_filters
 from winnow.versions import lineage, version
+from winnow.versions.classes import unmatched
 from winnow.versions.flops import CurationFlops
-from winnow.versions.roles import HELD_OUT, Roles, assign_roles, ranks, stratified, with_classes
+from winnow.versions.guard import Guard
+from winnow.versions.rank import ranks
+from winnow.versions.roles import HELD_OUT, assign_roles, stratified, with_classes
+from winnow.versions.task_splits import task_splits
+
+Splits = dict[str, np.ndarray]  # split -> rows of the set's index
 
 
 def curate(stage: Stage) -> None:
     """Filter, give each row its role, keep the held-out apart, write."""
-    pool, params = open_pool(stage.workspace), stage.params
-    roles = assign_roles(with_classes(pool), params)
+    params, workspace = stage.params, stage.workspace
+    pool = open_pool(workspace, params.datasets)
+    if line := unmatched(pool):
+        print(f"      {line}", flush=True)
+    own = {name: open_set(workspace, params.datasets, name) for name, one in _own(stage).items()}
+    splits = {name: _own_splits(stage, name, one) for name, one in own.items()}
+    tested = {name: (one, _tested(splits[name])) for name, one in own.items()}
+    guard = Guard(pool, tested, params)
+    guarded = {name: one.table.take(rows) for name, (one, rows) in tested.items()}
+    roles = assign_roles(with_classes(pool), params, guarded, guard.same_shot if guard.on else None)
     reason = np.where(roles.role == "dropped", roles.reason, roles.role)
-    origin = {"source": lineage.source(params.dataset), "parent": None, "model": None}
-    facts = {**origin, "seed": params.seed, "steps": roles.steps}
+    facts: dict[str, Any] = {"parent": None, "model": None, "seed": params.seed, "steps": roles.steps}
+    held = {
+        name: (pool, roles.rows_of(name)) for name, one in params.datasets.tasks.items() if one.held_out_of
+    }
+    facts["guard"] = guard.certificate(roles.leaks, {**held, **tested}, params.seed)
+    sources = lineage.sources(params.datasets)
     for name in (POOL, REFERENCE):
         folder = stage.work / "versions" / name
-        version.write(folder, name, pool, roles.role == name, reason, facts)
+        empty = name == REFERENCE and not params.datasets.reference
+        version.write(folder, name, pool, roles.role == name, reason, facts, sources, may_be_empty=empty)
         CurationFlops().write(folder)  # filters that read the index alone run no model
-    _write_splits(stage, pool.table, roles)
+    # Also without a set: DVC requires the folder.
+    write_json(stage.work / "splits/sets.json", list(params.datasets.tasks))
+    for name, one in params.datasets.tasks.items():
+        rows = splits.get(name) or {split: roles.held_out(name, split) for split in HELD_OUT}
+        _write_splits(stage, stage.work / "splits" / name, pool if one.held_out_of else own[name], rows)
     stage.metrics.update(version.counts(roles.role))
     stage.metrics["reasons"] = version.counts(roles.reason[roles.role == "dropped"])
     stage.metrics["rows"] = len(roles.role)
+    stage.metrics["leaks"] = roles.leaks
     stage.facts["requested"] = requested_by()
 
 
-def _write_splits(stage: Stage, table: pa.Table, roles: Roles) -> None:
-    folder = stage.work / "splits"
+def _tested(splits: Splits) -> np.ndarray:
+    """What must not be trained on: the rows of test and val."""
+    return np.concatenate([splits["test"], splits["val"]])
+
+
+def _own(stage: Stage) -> dict[str, TaskSet]:
+    """The task sets that have a source of their own."""
+    return {name: one for name, one in stage.params.datasets.tasks.items() if one.source}
+
+
+def _own_splits(stage: Stage, name: str, pool: Pool) -> Splits:
+    one = stage.params.datasets.tasks[name]
+    rows = task_splits(pool.table, one.splits, name, stage.params.seed)
+    labels = pool.table["label"].to_numpy()
+    needs = any("labels" in declared("stages", task, "NEEDS") for task in one.tasks)
+    if needs and (missing := int((labels[np.concatenate(list(rows.values()))] < 0).sum())):
+        raise ValueError(
+            f"datasets.{TASKS}.{name}: {missing} of {len(pool)} images have no label; give labels"
+        )
+    return rows
+
+
+def _write_splits(stage: Stage, folder: Path, pool: Pool, splits: Splits) -> None:
     folder.mkdir(parents=True)
+    table: pa.Table = pool.table
     uids, labels = table["uid"].to_numpy(zero_copy_only=False), table["label"].to_numpy()
     for name in HELD_OUT:
-        uid_files.save(folder / f"{name}.npy", set(uids[roles.rows(name)]))
-    probe = roles.rows("probe")
+        uid_files.save(folder / f"{name}.npy", set(uids[splits[name]]))
+    probe = splits["probe"]
     probe = probe[np.argsort(ranks(table, stage.params.seed)[probe], kind="stable")]
     for fraction in stage.params.curate.label_fractions:
-        labelled = probe[stratified(labels[probe], fraction)]
+        labelled = probe[stratified(labels[probe], fraction)] if len(probe) else probe
         uid_files.save(folder / f"labels-{fraction:g}.npy", set(uids[labelled]))
 
 

@@ -13,7 +13,10 @@ from winnow.report.version.card import write_card
 def datasheet(stage: Stage) -> None:
     """Write card.html."""
     stage.metrics["examples"] = write_card(
-        stage.work / "card.html", stage.workspace, open_pool(stage.workspace), stage.key
+        stage.work / "card.html",
+        stage.workspace,
+        open_pool(stage.workspace, stage.params.datasets),
+        stage.key,
     )
 
 

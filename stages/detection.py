@@ -1,4 +1,4 @@
-"""detection@ARM: how well does a small Mask R-CNN detect objects when the whole encoder is finetuned?
+"""detection@ARM.SET: how well does a small Mask R-CNN detect objects when the whole encoder is finetuned?
 
 A set that is annotated with boxes is used as it is: its own pictures, train and test split
 (winnow/evaluation/picture_detection.py). From one with labels only, scenes are composed of held-out images
@@ -8,14 +8,17 @@ They depend on the seed and the splits only, so every arm gets the same ones.
 
 from typing import Any
 
+import numpy as np
+
 from winnow.evaluation import picture_detection
 from winnow.evaluation.average_precision import SHORT
 from winnow.evaluation.detection import Config, finetune, make_scenes, protocol
 from winnow.evaluation.detector_training import Outcome
 from winnow.evaluation.scene_pictures import draw_pictures, draw_samples
 from winnow.pipeline.stage import Stage, main
+from winnow.pool import uids as uid_files
 from winnow.pool.annotations import Annotations
-from winnow.pool.pool import Pool, open_pool
+from winnow.pool.pool import Pool, open_set
 from winnow.training.device import launch
 from winnow.training.weights import load_encoder
 
@@ -27,8 +30,8 @@ def detection(stage: Stage) -> None:
     params, workspace = stage.params, stage.workspace
     settings: Config = stage.settings(Config)
     fabric = launch(params.run)
-    encoder, _ = load_encoder(workspace.arm(stage.key))
-    pool = open_pool(workspace)
+    encoder, _ = load_encoder(workspace.arm(stage.arm))
+    pool = open_set(workspace, params.datasets, stage.set)
     annotations = Annotations.open(pool.folder)
     if annotations is None:
         outcome, done = _on_scenes(stage, pool, settings, encoder, fabric)
@@ -46,11 +49,21 @@ def detection(stage: Stage) -> None:
 def _on_scenes(stage: Stage, pool: Pool, settings: Config, encoder: Any, fabric: Any) -> tuple[Outcome, str]:
     """The outcome on composed scenes, and the protocol."""
     params, workspace = stage.params, stage.workspace
-    train = make_scenes(workspace, pool, "probe", settings.train_scenes, settings, params)
-    test = make_scenes(workspace, pool, "test", settings.test_scenes, settings, params)
+    train = make_scenes(workspace, pool, stage.set, "probe", settings.train_scenes, settings, params)
+    test = make_scenes(workspace, pool, stage.set, "test", settings.test_scenes, settings, params)
     outcome = finetune(encoder, train, test, settings, params.seed, fabric, stage.track)
     draw_samples(test, outcome.found).save(stage.work / "samples.png")
     return outcome, protocol(settings, train, test)
+
+
+def _own_splits(stage: Stage, pool: Pool) -> dict[str, np.ndarray]:
+    """The rows that the set trains on, those of val among them, and those that it is tested on."""
+
+    def rows(*splits: str) -> np.ndarray:
+        paths = [stage.workspace.split(stage.set, split) for split in splits]
+        return pool.rows([uid for path in paths for uid in uid_files.load(path)])
+
+    return {"train": rows("probe", "val"), "test": rows("test")}
 
 
 def _on_pictures(
@@ -58,7 +71,7 @@ def _on_pictures(
 ) -> tuple[Outcome, str]:
     """The outcome on the set's own pictures, and the protocol."""
     own, fast = settings.pictures, stage.params.run.fast_decode
-    rows, lines = picture_detection.split_rows(pool, annotations)
+    rows, lines = picture_detection.split_rows(pool, annotations, _own_splits(stage, pool))
     for line in lines:
         print(f"{stage.address}: {line}", flush=True)
     train, test = picture_detection.open_pictures(pool, annotations, rows, own, fast)

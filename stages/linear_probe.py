@@ -1,4 +1,4 @@
-"""linear_probe@ARM: how well does a linear classifier recognise the classes from frozen features?
+"""linear_probe@ARM.SET: how well does a linear classifier recognise the classes from frozen features?
 
 Multinomial logistic regression by L-BFGS on standardised features of the plain images: trained on the probe
 split, the L2 penalty chosen on val, and top-1, top-5 and the mean of per-class top-1 reported on test. The
@@ -15,9 +15,12 @@ from models.flops import count
 from winnow.config.bounds import bounded
 from winnow.evaluation.features import features, open_split, top_k
 from winnow.pipeline.stage import Stage, main
-from winnow.pool.pool import open_pool
+from winnow.pool.pool import open_set
 from winnow.training.device import launch
 from winnow.training.weights import load_encoder
+
+SPLITS = ("probe", "val", "test")
+NEEDS = ("labels",)  # of every image of its task set
 
 
 @dataclass
@@ -37,10 +40,10 @@ def linear_probe(stage: Stage) -> None:
     params, workspace = stage.params, stage.workspace
     settings: Config = stage.settings(Config)
     fabric = launch(params.run)
-    encoder, size = load_encoder(workspace.arm(stage.key))
+    encoder, size = load_encoder(workspace.arm(stage.arm))
     encoder = fabric.to_device(encoder)
-    pool = open_pool(workspace)
-    splits = {name: open_split(workspace, pool, name, size, params) for name in ("probe", "val", "test")}
+    pool = open_set(workspace, params.datasets, stage.set)
+    splits = {name: open_split(workspace, pool, stage.set, name, size, params) for name in SPLITS}
     read = {name: features(encoder, data, fabric) for name, data in splits.items()}
     mean, std = read["probe"].mean(dim=0), read["probe"].std(dim=0) + 1e-6
     read = {name: (values - mean) / std for name, values in read.items()}

@@ -8,7 +8,7 @@ does, and keeps its bytes when another one is added; then DVC skips the stage.
 from collections.abc import Iterable
 
 from winnow.config.plugins import CODE
-from winnow.config.schema import POOL, REFERENCE, Params
+from winnow.config.schema import CLEAN, POOL, REFERENCE, Params
 from winnow.pipeline.code import closure
 from winnow.pipeline.files import sha256, write_json
 from winnow.pipeline.stage import Stage, main
@@ -24,7 +24,7 @@ def plugins(stage: Stage) -> None:
 
 def _filters(params: Params, version: str) -> list[str]:
     """Those of a version and of the versions it descends from: they explain why an example was dropped."""
-    if version in (POOL, REFERENCE):
+    if version in (POOL, REFERENCE, CLEAN):
         return list(params.curate.filters)
     one = params.versions[version]
     return [*_filters(params, one.parent), *one.filters]

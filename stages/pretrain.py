@@ -1,8 +1,9 @@
 """pretrain@ARM: pretrain one learner under one policy until its FLOP budget is spent.
 
+The learner is new, or starts from weights; a frozen arm exports what it starts from, and trains nothing.
 Charged to the budget: the arm's share of its version's curation, its share of the reference (if its criterion
-needs one), scoring, and training. Readings on the val split and downstream tasks cost every arm the same;
-they are recorded, and not charged.
+needs one) and of the arm whose encoder it starts from, scoring, and training. Readings on the val split and
+downstream tasks cost every arm the same; they are recorded, and not charged.
 """
 
 from dataclasses import asdict
@@ -10,20 +11,25 @@ from typing import Any
 
 import torch
 
-from winnow.config.schema import NOTHING, REFERENCE, Arm
+from models.encoders import OWN
+from winnow.config.derive import parts
+from winnow.config.derived import NOTHING
+from winnow.config.schema import REFERENCE, Arm
+from winnow.config.starts import arm_budget
 from winnow.evaluation.readings import Readings
 from winnow.ledger.cost import UNMEASURED
 from winnow.pipeline.stage import Stage, main
-from winnow.pool import uids as uid_files
-from winnow.pool.pool import open_pool
-from winnow.selection.build import Selection, arm_seed, build_selection
+from winnow.pool.pool import Pool, open_pool
+from winnow.selection.build import Selection, arm_seed, arm_uids, build_selection
 from winnow.selection.compatibility import check_fit
 from winnow.selection.reference_record import LOSSES
 from winnow.selection.trace import FILE, write_trace
 from winnow.training.build import build, open_for
 from winnow.training.checkpoint import Checkpoint, checkpoint_key
 from winnow.training.device import launch
+from winnow.training.initial_weights import InitialWeights
 from winnow.training.loop import COLUMNS, Loop, State
+from winnow.training.schedule import recipe_of
 from winnow.training.weights import save_encoder
 
 
@@ -31,17 +37,26 @@ def pretrain(stage: Stage) -> None:
     """Train the arm's learner; write its encoder, trace and curve."""
     params, workspace = stage.params, stage.workspace
     arm = params.arms[stage.key]
-    recipe, seed = params.methods[arm.method], arm_seed(params, arm)
+    recipe, seed = recipe_of(params, arm.method, arm.backbone), arm_seed(params, arm)
     check_fit(params, arm)
-    pool, fabric = open_pool(workspace), launch(params.run)
-    data = open_for(params, arm.method, arm.backbone, pool, uid_files.load(workspace.uids(arm.version)))
-    objective = build(params, arm.method, arm.backbone, data.classes, seed)
+    start = _start(stage, arm)
+    by, load = (start.normalisation, start.load) if start else (OWN, None)
+    pool, fabric = open_pool(workspace, params.datasets), launch(params.run)
+    uids = arm_uids(arm, workspace)
+    data = open_for(params, arm.method, arm.backbone, pool, uids, normalisation=by)
+    objective = build(params, arm.method, arm.backbone, data.classes, seed, load)
     selection = build_selection(params, arm, workspace, fabric, objective, data)
-    loop = Loop(fabric, objective, data, recipe, selection.selector, selection.steps, seed)
-    readings = Readings(params, arm, workspace, pool, fabric, objective, selection, stage.work)
-    key = _key(stage, arm, selection)
+    readings = Readings(params, arm, workspace, fabric, objective, selection, data, stage.work)
+    key = _key(stage, arm, selection, pool)
     checkpoint = Checkpoint(workspace.checkpoints, key, params.engine.checkpoint_seconds)
-    state = loop.run(readings.watch, lambda steps: stage.track(steps), checkpoint)
+    if arm.frozen:
+        fabric.to_device(objective)
+        state = readings.only()
+    else:
+        loop = Loop(fabric, objective, data, recipe, selection.selector, selection.steps, seed)
+        state = loop.run(readings.watch, lambda steps: stage.track(steps), checkpoint)
+        if loop.resumed:  # this run measured its last part only
+            stage.facts |= UNMEASURED
     readings.write(state)
     save_encoder(stage.work, objective.exported(), params.backbones[arm.backbone])
     trained, rejected = ({n: state.column(n, r).numpy() for n in COLUMNS} for r in (False, True))
@@ -51,9 +66,19 @@ def pretrain(stage: Stage) -> None:
     stage.metrics.update(readings.last())
     if data.pixels.lost:
         stage.metrics["lost"] = sorted(data.pixels.lost)
-    if loop.resumed:  # this run measured its last part only
-        stage.facts |= UNMEASURED
+    if start:
+        stage.metrics["weights"] = stage.facts["weights"] = start.record(workspace.root, arm.dvc)
     checkpoint.remove()
+
+
+def _start(stage: Stage, arm: Arm) -> InitialWeights | None:
+    """The weights that the arm starts from, if any."""
+    backbone = stage.params.backbones[arm.backbone]
+    if not backbone.weights:
+        return None
+    start = InitialWeights.open(stage.workspace.root, f"backbones.{arm.backbone}", backbone, arm.dvc)
+    print(f"{stage.address}: {start.text()}", flush=True)
+    return start
 
 
 def _record(stage: Stage, state: State, selection: Selection, available: int) -> None:
@@ -66,13 +91,13 @@ def _record(stage: Stage, state: State, selection: Selection, available: int) ->
         examples_seen=len(indices),
         distinct_examples=len(torch.unique(indices)),
         available_examples=available,
-        budget=stage.params.pretrain.budget,
+        budget=arm_budget(stage.params, stage.params.arms[stage.key]),
         stopped_by=selection.stopped_by,
         flops=flops,
     )
 
 
-def _key(stage: Stage, arm: Arm, selection: Selection) -> str:
+def _key(stage: Stage, arm: Arm, selection: Selection, pool: Pool) -> str:
     """The key of all that a resumed run must share; what is charged first decides the number of steps."""
     params, workspace = stage.params, stage.workspace
     settings: dict[str, Any] = {
@@ -86,9 +111,16 @@ def _key(stage: Stage, arm: Arm, selection: Selection) -> str:
         "method": asdict(params.methods[arm.method]),
         "backbone": asdict(params.backbones[arm.backbone]),
     }
-    files = [workspace.uids(arm.version), workspace.uids(REFERENCE), workspace.pool / "index.parquet"]
+    files = [
+        *(workspace.uids(one) for one in parts(arm.version)),
+        workspace.uids(REFERENCE),
+        *pool.index_files,
+    ]
     if arm.dvc.trace != NOTHING:
         files.append(workspace.root / arm.dvc.trace)
+    if arm.dvc.weights != NOTHING:
+        named = (arm.dvc.weights, arm.dvc.weights_config)
+        files += [workspace.root / name for name in named if name != NOTHING]
     if arm.dvc.reference != NOTHING:
         files.append(workspace.root / arm.dvc.reference / LOSSES)
     methods = {f"models.methods.{name}" for name in (arm.method, arm.reference_method or arm.method)}

@@ -10,27 +10,30 @@ from pathlib import Path
 
 from lightning_fabric import Fabric
 
+from models import methods
 from models.flops import count
 from models.methods import Objective
-from winnow.config.schema import NOTHING, POOL, REFERENCE
+from winnow.config.derived import NOTHING
+from winnow.config.schema import POOL, REFERENCE
 from winnow.evaluation.features import features, knn_top1, open_split
 from winnow.ledger.cost import UNMEASURED
 from winnow.loading.examples import Examples
 from winnow.pipeline.files import write_json
 from winnow.pipeline.stage import Stage, main
 from winnow.pool import uids as uid_files
-from winnow.pool.pool import Pool, open_pool
+from winnow.pool.pool import Pool, open_pool, open_set
 from winnow.preflight import check_plugins
 from winnow.selection.reference_record import POOL_MODEL, WHOLE, Judged, Record, write_record
 from winnow.selection.train_reference import CHUNK, judge, open_finished, reference_steps, train_reference
 from winnow.training.build import open_for
 from winnow.training.checkpoint import Checkpoint, checkpoint_key
 from winnow.training.device import launch
+from winnow.versions.classes import disjoint
 
 
 def reference(stage: Stage) -> None:
     """Train and apply the reference of each method."""
-    pool, fabric = open_pool(stage.workspace), launch(stage.params.run)
+    pool, fabric = open_pool(stage.workspace, stage.params.datasets), launch(stage.params.run)
     # Written even if it is empty, because DVC requires the folder, and an experiment may need no reference.
     write_json(stage.work / "models/methods.json", {"methods": stage.params.reference.methods})
     for method in stage.params.reference.methods:
@@ -39,6 +42,9 @@ def reference(stage: Stage) -> None:
 
 def _one(stage: Stage, fabric: Fabric, pool: Pool, method: str, folder: Path) -> None:
     trusted, candidates = (_open(stage, pool, method, version) for version in (REFERENCE, POOL))
+    if "labels" in methods.load(method).Method.NEEDS and (differs := disjoint(pool)):
+        mend = "rename them, or take a method without labels"
+        raise ValueError(f"datasets.reference: {differs}, and method {method} compares them by name; {mend}")
     objective, trained = _model(stage, fabric, method, trusted, WHOLE)
     judged, scored = _judge(stage, fabric, objective, candidates, method)
     flops = {"train": trained, "score": scored}
@@ -50,14 +56,14 @@ def _one(stage: Stage, fabric: Fabric, pool: Pool, method: str, folder: Path) ->
     record = Record.of(stage.params, method, candidates.classes, flops)
     write_record(folder, record, objective, candidates.uids, judged, pool_model)
     stage.flops["reference"] = stage.flops.get("reference", 0) + sum(flops.values())
-    top1 = _val_top1(stage, fabric, pool, objective)
+    top1 = _val_top1(stage, fabric, objective)
     loss, steps = float(judged.losses.mean()), reference_steps(stage.params, method)
     stage.metrics[method] = {"val_top1": top1, "steps": steps, "mean_pool_loss": loss}
 
 
 def _open(stage: Stage, pool: Pool, method: str, version: str) -> Examples:
     uids = uid_files.load(stage.workspace.uids(version))
-    return open_for(stage.params, method, stage.params.reference.backbone, pool, uids)
+    return open_for(stage.params, method, str(stage.params.reference.backbone), pool, uids)
 
 
 def _model(stage: Stage, fabric: Fabric, method: str, data: Examples, name: str) -> tuple[Objective, int]:
@@ -66,7 +72,7 @@ def _model(stage: Stage, fabric: Fabric, method: str, data: Examples, name: str)
     if finished != NOTHING:
         expected = Record.of(stage.params, method, data.classes, {})
         return open_finished(stage.workspace.root / finished / method, name, fabric, expected)
-    key = _key(stage, method, name)
+    key = _key(stage, method, name, data.pixels.pool)
     checkpoint = Checkpoint(stage.workspace.checkpoints, key, stage.params.engine.checkpoint_seconds)
 
     def bar(steps: Iterable[int]) -> Iterator[int]:
@@ -83,30 +89,39 @@ def _judge(
     stage: Stage, fabric: Fabric, objective: Objective, data: Examples, method: str
 ) -> tuple[Judged, int]:
     def bar(starts: Iterable[int]) -> Iterator[int]:
-        return stage.track(starts, total=-(-len(data) // CHUNK), description=f"{method}: losses of the pool")
+        total, what = -(-len(data) // CHUNK), f"{method}: losses of the pool"
+        return stage.track(starts, total=total, description=what, unit="img", per=CHUNK)
 
     return judge(stage.params, fabric, objective, data, method, bar)
 
 
-def _key(stage: Stage, method: str, name: str) -> str:
+def _key(stage: Stage, method: str, name: str, pool: Pool) -> str:
     params = stage.params
     settings = {
         "stage": f"{name} {method}",
         "seed": params.seed,
         "run": asdict(params.run),
         "examples": params.reference.examples,
-        "backbone": asdict(params.backbones[params.reference.backbone]),
+        "backbone": asdict(params.backbones[str(params.reference.backbone)]),
         "method": asdict(params.methods[method]),
     }
     version = REFERENCE if name == WHOLE else POOL
-    files = [stage.workspace.uids(version), stage.workspace.pool / "index.parquet"]
+    files = [stage.workspace.uids(version), *pool.index_files]
     code = "winnow.selection.train_reference", f"models.methods.{method}", "models.criteria.uniform"
     return checkpoint_key(settings, files, *code)
 
 
-def _val_top1(stage: Stage, fabric: Fabric, pool: Pool, objective: Objective) -> float:
-    size = stage.params.backbones[stage.params.reference.backbone].image_size
-    bank, val = (open_split(stage.workspace, pool, name, size, stage.params) for name in ("probe", "val"))
+def _val_top1(stage: Stage, fabric: Fabric, objective: Objective) -> float | None:
+    """kNN top-1 on the task set of the readings; None where there is none."""
+    params, workspace = stage.params, stage.workspace
+    task_set = params.pretrain.dvc.set
+    if task_set is None:
+        return None
+    pool = open_set(workspace, params.datasets, task_set)
+    size = params.backbones[str(params.reference.backbone)].image_size
+    bank, val = (open_split(workspace, pool, task_set, name, size, params) for name in ("probe", "val"))
+    if not len(val):
+        return None
     encoder = objective.exported()
     each = count(encoder, (3, size, size)).forward
     stage.flops["evaluate"] = stage.flops.get("evaluate", 0) + each * (len(bank) + len(val))

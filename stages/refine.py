@@ -23,12 +23,10 @@ from winnow.embedding.embeddings import Embeddings
 from winnow.filters import apply_filters, extras
 from winnow.ledger.cost import UNMEASURED
 from winnow.ledger.requested_by import requested_by
-from winnow.pipeline.files import sha256
 from winnow.pipeline.partial import partial_folder
 from winnow.pipeline.stage import Stage, main
-from winnow.pipeline.workspace import Workspace
 from winnow.pool import uids as uid_files
-from winnow.pool.pool import Pool, open_pool
+from winnow.pool.pool import Pool, open_all, open_pool
 from winnow.preflight import check_filters
 from winnow.versions import lineage, version
 from winnow.versions.flops import CurationFlops
@@ -41,14 +39,15 @@ def refine(stage: Stage) -> None:
     """Apply the version's filters to its parent's examples, and write what is left."""
     params, workspace = stage.params, stage.workspace
     settings, key = params.versions[stage.key], f"versions.{stage.key}.filters"
-    pool, parent = open_pool(workspace), version.load(workspace.version(settings.parent))
+    pool, parent = open_pool(workspace, params.datasets), version.load(workspace.version(settings.parent))
+    everything = open_all(workspace, params.datasets)  # begins with the rows of the pool
     names, others = extras(settings.filters)
     columns = None
     if names:
-        embeddings = Embeddings(pool, settings, params, workspace, stage.track)
+        embeddings = Embeddings(everything, settings, params, workspace, stage.track)
         columns = Columns(embeddings, names, embedded_before(parent, workspace))
     rows = _most_trusted_first(pool, parent)
-    tables = {name: _table(pool, _rows_of(name, workspace, pool)) for name in others}
+    tables = {name: _table(everything, _rows_of(name, stage, everything)) for name in others}
     plan = lineage.planned(settings.filters, key)
     partial = _partial(stage, plan, pool, rows, tables, columns)
     resumed = any(partial.iterdir())
@@ -56,7 +55,6 @@ def refine(stage: Stage) -> None:
         reasons, ran = apply_filters(_table(pool, rows), settings.filters, key, tables, columns)
     flops = columns.flops if columns else {}
     facts = {
-        "source": lineage.source(params.dataset),
         "parent": {"name": parent.name, "digest": parent.digest},
         "model": columns.model(settings) if columns else None,
         "flops": flops,
@@ -80,7 +78,7 @@ def _partial(
     row_numbers = hashlib.sha256()
     for numbers in (rows, *(tables[name]["row"].to_numpy() for name in sorted(tables))):
         row_numbers.update(numbers.tobytes() + b"|")
-    index, store = sha256(pool.folder / "index.parquet"), columns.embeddings.name if columns else None
+    index, store = pool.digests, columns.embeddings.name if columns else None
     inputs = [plan, index, store, sorted(tables), row_numbers.hexdigest()]
     code = [f"winnow.filters.{step['name']}" for step in plan]
     return partial_folder(stage.workspace.partial, f"refine-{stage.key}", inputs, *code)
@@ -98,11 +96,19 @@ def _table(pool: Pool, rows: np.ndarray) -> pa.Table:
     return with_classes(pool).take(rows).append_column("row", pa.array(rows))
 
 
-def _rows_of(name: str, workspace: Workspace, pool: Pool) -> np.ndarray:
-    """Rows of the trusted reference version, or of all splits that are held out for the tasks."""
-    held_out = [workspace.split(split) for split in HELD_OUT]
-    paths = held_out if name == "held_out" else [workspace.uids(REFERENCE)]
-    return pool.rows([uid for path in paths for uid in uid_files.load(path)])
+def _rows_of(name: str, stage: Stage, pool: Pool) -> np.ndarray:
+    """Rows of the trusted reference version, or of what is held out for the tasks: all splits of a set that
+    is held out of the pool, test and val of one with a source of its own.
+    """
+    workspace, found = stage.workspace, [stage.workspace.uids(REFERENCE)]
+    if name == "held_out":
+        sets = stage.params.datasets.tasks.items()
+        found = [
+            workspace.split(task_set, split)
+            for task_set, one in sets
+            for split in (HELD_OUT if one.held_out_of else ("test", "val"))
+        ]
+    return pool.rows(sorted({uid for path in found for uid in uid_files.load(path)}))
 
 
 def _write(
@@ -119,7 +125,8 @@ def _write(
     reason[rows] = reasons
     keep = np.zeros(len(pool), bool)
     keep[rows[kept]] = True
-    version.write(stage.work, stage.key, pool, keep, reason, facts)
+    sources = lineage.sources(stage.params.datasets)
+    version.write(stage.work, stage.key, pool, keep, reason, facts, sources)
     stage.metrics.update(rows=len(rows), kept=int(kept.sum()), reasons=version.counts(reasons[~kept]))
 
 

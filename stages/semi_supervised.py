@@ -1,13 +1,15 @@
-"""semi_supervised@ARM: finetune the whole encoder on few labels, by default 1 % and 10 % of the probe split.
+"""semi_supervised@ARM.SET: finetune the whole encoder on few labels, by default 1 % and 10 % of the probe
+split.
 
-The label lists are data/splits/labels-FRACTION.npy (`curate.label_fractions`): class-balanced, the same for
-every arm.
+The label lists are data/splits/SET/labels-FRACTION.npy (`curate.label_fractions`): class-balanced, the same
+for every arm.
 """
 
 from dataclasses import dataclass
 
 import torch
 
+from models.encoders import normalisation
 from models.flops import count
 from models.methods.supervised import Config as SupervisedConfig
 from models.methods.supervised import Method as Supervised
@@ -18,13 +20,15 @@ from winnow.evaluation.features import open_split, outputs, top_k
 from winnow.loading.examples import Examples, examples
 from winnow.pipeline.stage import Stage, main
 from winnow.pool import uids as uid_files
-from winnow.pool.pool import open_pool
+from winnow.pool.pool import open_set
 from winnow.selection.cost import step_flops
 from winnow.selection.policy import UNIFORM
 from winnow.selection.selector import Selector
 from winnow.training.device import launch
 from winnow.training.loop import Loop
 from winnow.training.weights import load_encoder
+
+NEEDS = ("labels",)  # of every image of its task set
 
 
 @dataclass
@@ -55,14 +59,15 @@ def semi_supervised(stage: Stage) -> None:
     settings: Config = stage.settings(Config)
     fractions = params.curate.label_fractions
     check(params, settings)
-    pool, folder = open_pool(workspace), workspace.arm(stage.key)
+    pool, folder = open_set(workspace, params.datasets, stage.set), workspace.arm(stage.arm)
     size = load_encoder(folder)[1]
-    test = open_split(workspace, pool, "test", size, params)
+    test = open_split(workspace, pool, stage.set, "test", size, params)
     protocols = []
     for fraction, steps in zip(fractions, settings.steps, strict=True):
         encoder, _ = load_encoder(folder)
-        uids = uid_files.load(workspace.split(f"labels-{fraction:g}"))
-        labelled = examples(pool, uids, size, params, frozenset({"labels"}))
+        uids = uid_files.load(workspace.split(stage.set, f"labels-{fraction:g}"))
+        labels, by = frozenset({"labels"}), normalisation(encoder)
+        labelled = examples(pool, uids, size, params, labels, normalisation=by)
         top1, top5 = finetune(stage, settings, encoder, labelled, test, steps)
         name = f"{100 * fraction:g}pct"
         stage.metrics[f"top1_{name}"], stage.metrics[f"top5_{name}"] = top1, top5

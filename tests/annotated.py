@@ -9,7 +9,7 @@ from PIL import Image
 
 from tests.pictures import encode
 from tests.pools import ingest
-from winnow.config.schema import Dataset
+from winnow.config.datasets import Dataset
 from winnow.pool.annotations import Annotations
 from winnow.pool.pool import Pool
 

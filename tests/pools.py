@@ -7,7 +7,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from winnow.config.schema import Dataset
+from winnow.config.datasets import Dataset
 from winnow.ingest.ingest import ingest_source
 from winnow.pool.pool import Pool
 

@@ -26,6 +26,7 @@ ROOMS = [
             "ledger",
             "pipeline",
             "pool",
+            "leakage",
             "ingest",
             "sources",
             "clustering",
@@ -156,7 +157,7 @@ READS_CODE = {"plugins": {"winnow/pipeline/code.py"}}
 # A criterion that the code itself chooses: a reference and a finetuning train with uniform sampling.
 FIXED = {"reference": ["models.criteria.uniform"], "semi_supervised": ["models.criteria.uniform"]}
 CHOSEN = {  # by params.yaml, one of these: in a path of dvc.yaml
-    "winnow/sources/${dataset.source}.py": "winnow.sources",
+    "winnow/sources/${item.source}.py": "winnow.sources",
     "models/methods/${item.method}.py": "models.methods",
     "models/criteria/${item.dvc.criterion}.py": "models.criteria",
     "${item.dvc.method}": "models.methods",

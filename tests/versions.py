@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from winnow.config.schema import Dataset
+from winnow.config.datasets import Dataset
 from winnow.pool.pool import Pool
 from winnow.versions import lineage, version
 
@@ -24,16 +24,17 @@ def write_third(folder: Path, pool: Pool, name: str = "third") -> None:
     reason = np.where(np.arange(len(pool)) % 2 > 0, "tiny", "blank").astype(object)
     plan = lineage.planned({"tiny": {"min_side": 9}, "blank": None}, "k")
     facts = {
-        "source": lineage.source(Dataset(source="digits", path="/some/where/digits.tar")),
         "parent": {"name": "pool", "digest": "a" * 64},
         "model": {"name": "test_resnet", "sha256": "b" * 64},
         "seed": 3,
         "steps": [lineage.done(step, len(pool), reason[~keep]) for step in plan],
     }
-    version.write(folder, name, pool, keep, reason, facts)
+    source = lineage.source(Dataset(source="digits", path="/some/where/digits.tar"))
+    version.write(folder, name, pool, keep, reason, facts, {part.name: source for part in pool.parts})
 
 
 def write_all(folder: Path, pool: Pool, name: str, source: dict[str, Any]) -> None:
     """A version that holds every row of a pool from this source."""
-    facts = {"source": source, "parent": None, "model": None, "seed": 0, "steps": []}
-    version.write(folder, name, pool, np.ones(len(pool), bool), np.full(len(pool), None, object), facts)
+    facts = {"parent": None, "model": None, "seed": 0, "steps": []}
+    keep, reason = np.ones(len(pool), bool), np.full(len(pool), None, object)
+    version.write(folder, name, pool, keep, reason, facts, {part.name: source for part in pool.parts})

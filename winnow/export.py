@@ -187,10 +187,10 @@ def _jpeg(data: bytes) -> bytes:
 
 def _datacomp(out: Path, version: Version, pool: Pool) -> None:
     """Every row that the version holds has a uid of its own at the source, copies of one image too."""
-    path = pool.folder / "sources.parquet"
-    if not path.is_file():
-        raise ValueError(f"{path}: not there, so the source's uids are unknown; run: dvc repro -f ingest")
-    sources, reasons = pq.ParquetFile(path).read(columns=["key", "uid", "source_uid"]), version.reasons
+    sources, reasons = pool.records("sources", ["key", "uid", "source_uid"]), version.reasons
+    if not len(sources):
+        place = pool.parts[0].records / "sources.parquet"
+        raise ValueError(f"{place}: not there, so the source's uids are unknown; run: dvc repro -f ingest")
     if len(reasons):
         held = pc.is_in(sources["key"], reasons["key"].filter(reasons["keep"]).combine_chunks())
     else:  # a subset made elsewhere

@@ -5,17 +5,21 @@ They import torch and timm, so only stages that may be the first to run after a 
 
 import difflib
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
-from winnow.config.derive import MODELS
+from winnow.config.derive import MODELS, roles, start_within
 from winnow.config.errors import ParamsError
 from winnow.config.parse import plugin_config
 from winnow.config.plugins import load_plugin
 from winnow.config.schema import Params, View
 
 
-def check_plugins(params: Params) -> None:
+def check_plugins(params: Params, root: Path = Path()) -> None:
     """Do all checks.
+
+    Args:
+        root: the workspace, which paths of weights are relative to; where a stage runs, the current folder.
 
     Raises:
         ParamsError: for the first key whose value cannot work.
@@ -23,10 +27,11 @@ def check_plugins(params: Params) -> None:
     from winnow.selection.compatibility import check_fit
 
     _check_backbones(params)
+    _check_weights(params, root)
     _check_methods(params)
     for arm in params.arms.values():
         check_fit(params, arm)
-    _check_source(params)
+    _check_sources(params)
     _check_tasks(params)
     check_filters(params)
 
@@ -37,6 +42,7 @@ def check_filters(params: Params) -> None:
     Raises:
         ParamsError: for the first key whose value cannot work.
     """
+    plugin_config(load_plugin("winnow.leakage", "config").Config, "curate.guard", params.curate.guard)
     _check_filters("curate.filters", params.curate.filters, index_alone=True)
     for name, version in params.versions.items():
         needs = _check_filters(f"versions.{name}.filters", version.filters)
@@ -71,13 +77,15 @@ def _check_tasks(params: Params) -> None:
             module.check(params, settings)
 
 
-def _check_source(params: Params) -> None:
-    name, options = params.dataset.source, params.dataset.options
-    source = load_plugin("winnow.sources", name)
-    if hasattr(source, "Config"):
-        plugin_config(source.Config, "dataset.options", options)
-    elif options:
-        raise ParamsError(f"dataset.options: {options}, but source {name} has none; leave them out")
+def _check_sources(params: Params) -> None:
+    for name, (role, one) in roles(params).items():
+        if one.source is None:
+            continue
+        source, key = load_plugin("winnow.sources", one.source), f"datasets.{role}.{name}.options"
+        if hasattr(source, "Config"):
+            plugin_config(source.Config, key, one.options)
+        elif one.options:
+            raise ParamsError(f"{key}: {one.options}, but source {one.source} has none; leave them out")
 
 
 def _check_methods(params: Params) -> None:
@@ -124,6 +132,27 @@ def _check_backbones(params: Params) -> None:
         if error := forward_error(backbone, backbone.image_size):
             given = f"{backbone.name} at image_size {backbone.image_size} with kwargs {backbone.kwargs}"
             raise ParamsError(f"{key}: {given} cannot be built: {error}")
+
+
+def _check_weights(params: Params, root: Path) -> None:
+    """Check that the weights that learners start from are those of their backbones.
+
+    Of an encoder that this run has yet to train, the backbones are compared.
+    """
+    from winnow.training.initial_weights import MEND, InitialWeights, mismatch
+
+    done = set()
+    for arm in params.arms.values():
+        backbone, key = params.backbones[arm.backbone], f"backbones.{arm.backbone}"
+        if not backbone.weights or arm.backbone in done:
+            continue
+        done.add(arm.backbone)
+        if start := start_within(params, arm):
+            problem = mismatch(params.backbones[params.arms[start].backbone], backbone)
+        else:
+            problem = InitialWeights.open(root, key, backbone, arm.dvc).problem()
+        if problem:
+            raise ParamsError(f"{key}.weights: {backbone.weights!r}: {problem}; {MEND}")
 
 
 def _near(name: str, known: Sequence[Any]) -> str:

@@ -92,6 +92,10 @@ class Objective(nn.Module):
         """The encoder that is saved and evaluated."""
         return self.encoder
 
+    def trained(self) -> nn.Module:
+        """The encoder that the optimiser trains."""
+        return self.encoder
+
     def classify(self, images: Tensor) -> Tensor | None:
         """Logits (B, classes) of plain images (B, 3, S, S) where the method has a classifier, else None."""
         return None

@@ -68,6 +68,10 @@ class Method(Objective):
         """The teacher's encoder, which is the one that DINO evaluates."""
         return self.teacher["encoder"]
 
+    def trained(self) -> nn.Module:
+        """The student's encoder."""
+        return self.student["encoder"]
+
     def losses(self, batch: Batch) -> Losses:
         views = batch.views["global"]
         with torch.no_grad():

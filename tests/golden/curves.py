@@ -23,7 +23,8 @@ from torch import Tensor, nn
 
 from models.methods import Batch
 from tests.pools import ingest
-from winnow.config.schema import Backbone, Dataset, Method, Params, View
+from winnow.config.datasets import Dataset
+from winnow.config.schema import Backbone, Method, Params, View
 from winnow.loading.examples import Examples, examples
 from winnow.pool.pool import Pool
 from winnow.selection.policy import UNIFORM

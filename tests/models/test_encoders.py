@@ -1,5 +1,7 @@
 """Backbones by timm name, at the sizes that the configs use."""
 
+import copy
+
 import pytest
 import timm
 import timm.layers
@@ -7,6 +9,7 @@ import torch
 import torch.nn.functional as F
 
 from models import encoders
+from models.flops import on_meta
 
 
 @pytest.mark.parametrize(
@@ -97,6 +100,16 @@ def value_at(kernel, moved, value):
     found = float(value())
     kernel.sub_(moved)
     return found
+
+
+def test_an_encoder_says_how_its_inputs_are_normalised_wherever_it_is():
+    encoder = encoders.create("test_resnet", 28)
+    assert encoders.normalisation(encoder) == encoders.OWN == ((0.5,) * 3, (0.5,) * 3)
+    encoder.normalisation = by = encoders.Normalisation((0.1, 0.2, 0.3), (0.4, 0.5, 0.6))
+    inside = torch.nn.ModuleDict({"head": torch.nn.Linear(2, 2), "encoder": encoder})
+    for network in (encoder, inside, copy.deepcopy(inside), on_meta(inside)):
+        assert encoders.normalisation(network) == by
+    assert all("normalisation" not in name for name in encoder.state_dict())
 
 
 def test_which_backbones_cut_patches():

@@ -29,7 +29,8 @@ def digits_params() -> Params:
 @pytest.fixture(scope="session")
 def digits_pool(tmp_path_factory, digits_params):
     """The pool of these params, corrupted as they say."""
-    return ingest(tmp_path_factory.mktemp("digits"), digits_params.dataset)[1]
+    folder = tmp_path_factory.mktemp("digits") / "data/datasets/pool/digits"
+    return ingest(folder, digits_params.datasets.pool["digits"])[1]
 
 
 @pytest.fixture

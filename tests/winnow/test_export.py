@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from tests.pictures import encode
-from winnow.config.schema import Dataset
+from winnow.config.datasets import Dataset
 from winnow.export import WRITERS, export
 from winnow.ingest.example import Example
 from winnow.ingest.writer import PoolWriter
@@ -159,7 +159,7 @@ def test_datacomp_gets_the_uids_of_the_source(datacomp, tmp_path):
     """One image came twice, under two uids of the source, and the version holds both rows."""
     given = [f"{row:032x}" for row in (9, 3, 5, 7, 1)]
     pool = datacomp(given)
-    lineage = {"source": {"source": "webdataset"}, "parent": None, "model": None, "seed": 0, "steps": []}
+    lineage = {"parent": None, "model": None, "seed": 0, "steps": []}
     keep = np.array([True, True, True, False, True])
     write(tmp_path / "v", "v", pool, keep, np.full(5, "tiny", object), lineage)
     export(tmp_path / "v", pool, tmp_path / "out", "datacomp")

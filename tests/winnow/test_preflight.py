@@ -74,7 +74,7 @@ def good():
         ),
         ("tasks.detection.objects", [4, 1], "tasks.detection: objects: [4, 1] is wrong; allowed"),
         ("tasks.semi_supervised.lr", float("nan"), "tasks.semi_supervised.lr: nan is out of range"),
-        ("tasks", {"compare": {}}, "tasks.compare: stages/compare.py has no Config, so it is no task"),
+        ("tasks.compare", {}, "tasks.compare: stages/compare.py has no Config, so it is no task"),
     ],
 )
 def test_a_plugins_own_keys_are_checked_too(good, key, value, says):
@@ -182,8 +182,7 @@ def test_a_missing_reference_is_known_before_the_first_stage(good):
 
 
 def test_options_of_a_source_without_any_are_refused(good):
-    with pytest.raises(
-        ParamsError,
-        match="dataset.options: {'vendors': 3}, but source fashion_mnist has none; leave them out",
-    ):
-        check_plugins(parse(broken(good, "dataset.options", {"vendors": 3})))
+    key = "datasets.pool.fashion_mnist.options"
+    says = f"{key}: {{'vendors': 3}}, but source fashion_mnist has none; leave them out"
+    with pytest.raises(ParamsError, match=says):
+        check_plugins(parse(broken(good, key, {"vendors": 3})))

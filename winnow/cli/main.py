@@ -4,69 +4,106 @@ import sys
 
 import click
 
+from winnow.cli.help import Commands, complete_arms, complete_overrides
+from winnow.cli.project import completion, init
 from winnow.cli.versions import diff, export, show
-from winnow.config.errors import ParamsError
 from winnow.pipeline.workspace import Workspace
 
 
-class OneLine(click.Group):
-    """A mistake of the user is one line and exit code 2 (params) or 1 (anything else), never a traceback."""
-
-    def invoke(self, ctx: click.Context) -> object:
-        try:
-            return super().invoke(ctx)
-        except BrokenPipeError:  # of a reader that has seen enough, such as `head`; click ends quietly
-            raise
-        except (ValueError, OSError) as error:
-            click.echo(" ".join(str(error).split()), err=True)
-            sys.exit(2 if isinstance(error, ParamsError) else 1)
-
-
-@click.group(cls=OneLine, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
 def main() -> None:
     """Curate image data with small models to pretrain big ones, and account for every FLOP, kWh and gram of
     CO2e.
+
+    \b
+    The first hour:
+      winnow lint /your/images           what is wrong with them
+      winnow init ~/mine && cd ~/mine    a project of your own
+      winnow compose dataset=folder dataset.path=/your/images scale=debug
+      winnow lint params.yaml            what this experiment will miss
+      dvc repro && winnow show
     """
 
 
 @main.command()
-@click.argument("overrides", nargs=-1)
-def compose(overrides: tuple[str, ...]) -> None:
+@click.argument("overrides", nargs=-1, shell_complete=complete_overrides)
+@click.option("--dvc", is_flag=True, help="Write nothing; print the same as arguments of `dvc exp run`.")
+def compose(overrides: tuple[str, ...], dvc: bool) -> None:
     """Write params.yaml from conf/.
 
-    OVERRIDES are Hydra's, such as scale=debug or pretrain.budget=2e13.
-    """
-    from winnow.config.compose import write
+    OVERRIDES choose a file of conf/ (GROUP=NAME) or set any key of params.yaml (KEY=VALUE).
 
+    \b
+    Examples:
+      winnow compose                                     the default experiment
+      winnow compose experiment=methods scale=debug      another one, on a sample
+      winnow compose dataset=folder dataset.path=/data/mine budget=2e13
+      winnow compose arms=uniform,easy seeds=3           some of its arms, each with seeds 0, 1, 2
+      winnow compose arms=rho                            an arm for a policy of conf/policy
+      winnow compose backbone=vit_tiny_patch16_224       the learner of every arm
+      winnow compose curate.filters.aspect={} curate.filters.tiny=false
+      winnow compose arms.supervised-easy.seed=7 pretrain.evaluations=2
+    """
     workspace = Workspace.find()
-    write(list(overrides), workspace.conf, workspace.params)
-    click.echo("params.yaml written; now: dvc repro")
+    if dvc:
+        import shlex
+
+        from winnow.config.compose import composed, translated
+
+        composed(list(overrides), workspace.conf)
+        sets = (f"-S {shlex.quote(one)}" for one in translated(list(overrides), workspace.conf))
+        click.echo(" ".join(["dvc exp run", *sets]))
+        return
+    from winnow.config.compose import write
+    from winnow.config.load import parse
+    from winnow.config.starts import missing_controls
+
+    written = write(list(overrides), workspace.conf, workspace.params)
+    for line in missing_controls(parse(written)):
+        click.echo(f"hint: {line}")
+    arms = written["arms"]
+    counted = f"{len(arms)} arm{'s' if len(arms) > 1 else ''}: {', '.join(arms)}" if arms else "no arms"
+    click.echo(f"params.yaml written, {counted}; now: dvc repro")
 
 
 @main.command()
 @click.argument("path")
 @click.option("--full", is_flag=True, help="Decode every image, and compare its bytes with its uid.")
 def lint(path: str, full: bool) -> None:
-    """Check a pool, a version or a source.
+    """Check a pool, a version, a source or an experiment.
 
-    PATH is a folder or file, a URL of shards, or a params.yaml, whose dataset is checked.
+    PATH is a folder or file, a URL of shards, or a params.yaml, whose datasets are checked.
+
+    \b
+    Examples:
+      winnow lint /data/mine                 a source: what ingest would drop
+      winnow lint params.yaml                its datasets, and what the chosen experiment will miss
+      winnow lint data/datasets/pool/mine --full   every byte of an ingested pool
+      winnow lint data/versions/pool
+      winnow lint s3://bucket/shards/
     """
-    from winnow.lint.lint import lint as check
+    from winnow.lint.lint import lint_all
 
-    report = check(path, full)
-    for line in report.lines():
-        click.echo(line)
-    if report.failed:
+    reports = lint_all(path, full)
+    for report in reports:
+        for line in report.lines():
+            click.echo(line)
+    if any(report.failed for report in reports):
         sys.exit(1)
 
 
 @main.command()
-@click.argument("first", metavar="A")
-@click.argument("second", metavar="B")
+@click.argument("first", metavar="A", shell_complete=complete_arms)
+@click.argument("second", metavar="B", shell_complete=complete_arms)
 def trace(first: str, second: str) -> None:
     """Show how two arms' choices differ.
 
     Compares what each was trained on; A and B are names of arms, or paths of trace.parquet.
+
+    \b
+    Examples:
+      winnow trace supervised-uniform supervised-easy
+      winnow trace supervised-easy /elsewhere/results/pretrain/supervised-easy/trace.parquet
     """
     from pathlib import Path
 
@@ -84,6 +121,11 @@ def publish() -> None:
     """Log finished stages to MLflow.
 
     That is, every one that has no run yet; with $WINNOW_EXECUTION, none under that execution.
+
+    \b
+    Examples:
+      winnow publish
+      MLFLOW_TRACKING_URI=http://host:5000 winnow publish
     """
     import os
 
@@ -101,7 +143,7 @@ def publish() -> None:
         click.echo(f"marked {swept} runs as killed")
 
 
-for command in (show, diff, export):
+for command in (init, completion, show, diff, export):
     main.add_command(command)
 
 if __name__ == "__main__":

@@ -2,10 +2,15 @@
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
+from winnow.cli.help import complete_versions
 from winnow.pipeline.workspace import Workspace
+
+if TYPE_CHECKING:
+    from winnow.pool.pool import Pool
 
 
 class Format(click.ParamType[str]):
@@ -26,7 +31,7 @@ class Format(click.ParamType[str]):
 
 
 @click.command()
-@click.argument("version", required=False)
+@click.argument("version", required=False, shell_complete=complete_versions)
 @click.option(
     "--dropped-by", metavar="FILTER", help="List what a filter, or a reason, excluded: uid, key, reason."
 )
@@ -38,6 +43,12 @@ def show(version: str | None, dropped_by: str | None, limit: int | None, html: s
     """Print the last comparison, or how a VERSION was made.
 
     With --dropped-by, what one of the version's filters dropped.
+
+    \b
+    Examples:
+      winnow show
+      winnow show pool
+      winnow show pool --dropped-by blank --html blank.html
     """
     workspace = Workspace.find()
     if version is None and (dropped_by or limit or html):
@@ -72,21 +83,20 @@ def _show_version(workspace: Workspace, name: str) -> None:
 
 
 def _show_dropped(workspace: Workspace, name: str, by: str, limit: int | None, html: str | None) -> None:
-    from winnow.pool.pool import open_pool
     from winnow.report.version import dropped
     from winnow.versions.version import load
 
     version = load(_folder(workspace, name))
     if html:
-        _write_page(html, dropped.page(version, by, open_pool(workspace), limit or dropped.PICTURES))
+        _write_page(html, dropped.page(version, by, _pool(workspace), limit or dropped.PICTURES))
         return
     for batch in dropped.dropped(version, by)[:limit].to_batches(max_chunksize=10_000):
         click.echo("\n".join("\t".join(row.values()) for row in batch.to_pylist()))
 
 
 @click.command()
-@click.argument("first", metavar="A")
-@click.argument("second", metavar="B")
+@click.argument("first", metavar="A", shell_complete=complete_versions)
+@click.argument("second", metavar="B", shell_complete=complete_versions)
 @click.option(
     "--html", type=click.Path(dir_okay=False), metavar="OUT", help="Also write a page with pictures."
 )
@@ -94,6 +104,11 @@ def diff(first: str, second: str, html: str | None) -> None:
     """Show how two dataset versions differ, and why.
 
     A and B are names below data/versions, or folders with uids.npy.
+
+    \b
+    Examples:
+      winnow diff pool deduplicated --html diff.html
+      winnow diff pool /elsewhere/data/versions/pool
     """
     from winnow.report.version.diff import compare
 
@@ -108,21 +123,33 @@ def diff(first: str, second: str, html: str | None) -> None:
 
 
 @click.command()
-@click.argument("version")
+@click.argument("version", shell_complete=complete_versions)
 @click.argument("out", type=click.Path())
 @click.option("--format", "kind", type=Format(), default="webdataset", show_default=True)
 def export(version: str, out: str, kind: str) -> None:
     """Write a VERSION as files of its own.
 
     VERSION is a name below data/versions, or a folder; OUT is a folder that is not there yet.
+
+    \b
+    Examples:
+      winnow export pool /data/curated
+      winnow export pool /data/curated --format hf
     """
     from winnow.export import export as write
-    from winnow.pool.pool import open_pool
 
     workspace = Workspace.find()
     folder = _folder(workspace, version)
-    count = write(folder, open_pool(workspace), Path(out), kind)
+    count = write(folder, _pool(workspace), Path(out), kind)
     click.echo(f"{count} images of {folder.name} written to {out}")
+
+
+def _pool(workspace: Workspace) -> "Pool":
+    """The pool of the workspace, by its params.yaml."""
+    from winnow.config.load import load
+    from winnow.pool.pool import open_pool
+
+    return open_pool(workspace, load(workspace.params).datasets)
 
 
 def _folder(workspace: Workspace, name: str) -> Path:

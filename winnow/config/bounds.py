@@ -71,9 +71,9 @@ def one_of(*choices: Any, default: Any = MISSING) -> Any:
     )
 
 
-def plugin(package: str) -> Any:
-    """The name of a plug-in, which is a file of the package; has no default."""
-    return _field(REQUIRED, lambda key, value: known(key, value, plugins(package)))
+def plugin(package: str, optional: bool = False) -> Any:
+    """The name of a plug-in, which is a file of the package; has no default, or null if it is optional."""
+    return _field(None if optional else REQUIRED, lambda key, value: known(key, value, plugins(package)))
 
 
 def known(key: str, value: Any, allowed: Iterable[Any]) -> None:

@@ -3,14 +3,18 @@ one another.
 """
 
 from winnow.config.bounds import known
-from winnow.config.derive import needs_reference
+from winnow.config.check_datasets import check_datasets, corrupted
+from winnow.config.derive import needs_reference, parts
 from winnow.config.errors import ParamsError
+from winnow.config.folder_names import check_folder
 from winnow.config.plugins import plugins
-from winnow.config.schema import POOL, REFERENCE, Params
+from winnow.config.schema import CLEAN, POOL, REFERENCE, Params
+from winnow.config.starts import check_starts
 
 
 def check_names(params: Params) -> None:
     """Raise `ParamsError` for the first name that stands for nothing, or policy that does not fit its arm."""
+    check_datasets(params)
     for name in params.curate.filters:
         known(f"curate.filters.{name}", name, plugins("winnow.filters"))
     _check_versions(params)
@@ -18,25 +22,27 @@ def check_names(params: Params) -> None:
         known(f"methods.{name}", name, plugins("models.methods"))
     for name in params.reference.methods:
         known("reference.methods", name, params.methods)
-    known("reference.backbone", params.reference.backbone, params.backbones)
+    if params.reference.methods:
+        known("reference.backbone", params.reference.backbone, params.backbones)
+        if not params.reference.examples:
+            raise ParamsError("reference.examples: 0; give how many training examples a reference sees")
+        if not params.datasets.reference:
+            names = ", ".join(params.reference.methods)
+            raise ParamsError(
+                f"reference.methods: {names}, but datasets.reference is empty; give a reference, or []"
+            )
     for name in params.tasks:
         known(f"tasks.{name}", name, plugins("stages"))
-    if not params.arms:
-        raise ParamsError("arms: empty; name at least one arm: {policy, method, backbone, seed}")
     for name in params.arms:
         _check_arm(name, params)
-
-
-def _check_folder(key: str, name: str) -> None:
-    if not name.replace("-", "").replace("_", "").isalnum():
-        raise ParamsError(f"{key}.{name}: a name becomes a folder; allowed: letters, digits, - and _")
+    check_starts(params)
 
 
 def _check_versions(params: Params) -> None:
     for name, version in params.versions.items():
-        _check_folder("versions", name)
-        if name in (POOL, REFERENCE):
-            raise ParamsError(f"versions.{name}: curate makes a version of this name; choose another")
+        check_folder("versions", name)
+        if name in (POOL, REFERENCE, CLEAN):
+            raise ParamsError(f"versions.{name}: Winnow makes a version of this name; choose another")
         others = (other for other in params.versions if other != name)
         known(f"versions.{name}.parent", version.parent, [POOL, *others])
         filters = plugins("winnow.filters")
@@ -60,13 +66,39 @@ def _check_descent(name: str, params: Params) -> None:
 
 def _check_arm(name: str, params: Params) -> None:
     arm = params.arms[name]
-    _check_folder("arms", name)
+    check_folder("arms", name)
     known(f"arms.{name}.policy", arm.policy, params.policies)
     known(f"arms.{name}.method", arm.method, params.methods)
     known(f"arms.{name}.backbone", arm.backbone, params.backbones)
-    known(f"arms.{name}.version", arm.version, [POOL, REFERENCE, *params.versions])
+    _check_versions_of_arm(name, params)
     _check_policy_of_arm(name, params)
     _check_sources_of_arm(name, params)
+
+
+def _check_versions_of_arm(name: str, params: Params) -> None:
+    arm, key = params.arms[name], f"arms.{name}"
+    joined = parts(arm.version)
+    for one in joined:
+        known(f"{key}.version", one, [POOL, REFERENCE, CLEAN, *params.versions])
+    if len(joined) > 2 or len(set(joined)) < len(joined):
+        raise ParamsError(f"{key}.version: {arm.version!r}; a union joins two different versions, as A+B")
+    if REFERENCE in joined and not params.datasets.reference:
+        raise ParamsError(f"{key}.version: {arm.version!r}, but datasets.reference is empty; give one")
+    if CLEAN in joined and not any(corrupted(one) for one in params.datasets.pool.values()):
+        raise ParamsError(
+            f"{key}.version: {CLEAN} is the part of the pool that was not corrupted on purpose, and "
+            "datasets.pool has no corruption; take pool"
+        )
+    shares = arm.mixture
+    if shares is not None and (len(shares) != len(joined) or abs(sum(shares) - 1) > 1e-6):
+        given = f"{shares} for {arm.version!r}"
+        raise ParamsError(f"{key}.mixture: {given}; give a share for each part, 1 in total, or null")
+    policy = params.policies[arm.policy]
+    if REFERENCE in joined and needs_reference(policy):
+        raise ParamsError(
+            f"{key}.version: {arm.version!r}, but policy {arm.policy} chooses by a reference, which judges "
+            "the pool alone; take pool"
+        )
 
 
 def _check_policy_of_arm(name: str, params: Params) -> None:

@@ -6,7 +6,6 @@ the same is done by conf/hydra_plugins/complete.py.
 """
 
 import dataclasses
-import difflib
 import re
 from pathlib import Path
 from typing import Any
@@ -18,10 +17,16 @@ from hydra.errors import HydraException
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from winnow.config.derive import roles
 from winnow.config.errors import ParamsError
+from winnow.config.fit import fit, open_sizes
+from winnow.config.laboratory import datasets_of
 from winnow.config.load import HOOK, parse
+from winnow.config.overrides import to_hydra
 from winnow.config.parse import plugin_config
+from winnow.config.paths import check_path
 from winnow.config.plugins import load_plugin
+from winnow.config.shorthands import expand
 
 HEADER = """\
 # Written by `winnow compose` from conf/, where each key is explained; `dvc repro` reads this file and nothing
@@ -34,44 +39,61 @@ def composed(overrides: list[str], conf: Path) -> dict[str, Any]:
     """Compose, complete and validate; returns plain data.
 
     Args:
-        overrides: Hydra's, such as `scale=debug` or `pretrain.budget=2e12`.
+        overrides: such as `scale=debug` or `pretrain.budget=2e12`: winnow/config/overrides.py.
         conf: the folder of Hydra groups.
 
     Raises:
         ParamsError: one line with the key, the value and what is allowed.
     """
-    raw = _compose(overrides, conf)
+    raw = _compose(translated(overrides, conf), conf)
     return complete(raw)
 
 
-def write(overrides: list[str], conf: Path, path: Path) -> None:
-    """Compose, validate, and replace `path` in one step."""
-    text = HEADER + yaml.safe_dump(
-        composed(overrides, conf), sort_keys=False, default_flow_style=None, width=110
-    )
+def translated(overrides: list[str], conf: Path) -> list[str]:
+    """The overrides of `winnow compose` as Hydra's own, which `dvc exp run -S` takes.
+
+    Raises:
+        ParamsError: of one line.
+    """
+    # Unresolved: a value that an interpolation needs may be one of those that are not set yet.
+    return to_hydra(overrides, conf, lambda some: _compose(some, conf, resolve=False))
+
+
+def write(overrides: list[str], conf: Path, path: Path) -> dict[str, Any]:
+    """Compose, validate, and replace `path` in one step; returns what it holds now."""
+    found = composed(overrides, conf)
+    text = HEADER + yaml.safe_dump(found, sort_keys=False, default_flow_style=None, width=110)
     partial = path.with_suffix(".partial")
     partial.write_text(text, encoding="utf-8")
     partial.replace(path)
+    return found
 
 
 def complete(raw: dict[str, Any]) -> dict[str, Any]:
     """The same as plain data with every default filled in, plug-ins' own included, and with the derived keys.
 
     Raises:
-        ParamsError: of one line.
+        ParamsError: of one line; also for a data set whose path does not exist.
     """
-    params = parse({key: value for key, value in raw.items() if key != HOOK})
+    whole, open_ones = open_sizes(datasets_of(expand({key: v for key, v in raw.items() if key != HOOK})))
+    params = parse(whole)
+    for name, (role, one) in roles(params).items():
+        check_path(f"datasets.{role}.{name}", one)
+    fit(params, open_ones)
     plain = dataclasses.asdict(params)
     for name, method in params.methods.items():
         plain["methods"][name]["settings"] = _settings(
             "models.methods", name, f"methods.{name}.settings", method.settings
         )
+    plain["curate"]["guard"] = _settings("winnow.leakage", "config", "curate.guard", params.curate.guard)
     plain["curate"]["filters"] = _filters("curate.filters", params.curate.filters)
     for name, version in params.versions.items():
         plain["versions"][name]["filters"] = _filters(f"versions.{name}.filters", version.filters)
-    plain["dataset"]["options"] = _settings(
-        "winnow.sources", params.dataset.source, "dataset.options", params.dataset.options
-    )
+    for name, (role, one) in roles(params).items():
+        if one.source:
+            key = f"datasets.{role}.{name}.options"
+            options = _settings("winnow.sources", one.source, key, one.options)
+            plain["datasets"][role][name]["options"] = options
     plain["tasks"] = {
         name: _settings("stages", name, f"tasks.{name}", block) for name, block in params.tasks.items()
     }
@@ -94,38 +116,24 @@ def _settings(package: str, name: str, key: str, block: dict[str, Any] | None) -
     return dataclasses.asdict(plugin_config(module.Config, key, block))
 
 
-def _compose(overrides: list[str], conf: Path) -> dict[str, Any]:
+def _compose(overrides: list[str], conf: Path, resolve: bool = True) -> dict[str, Any]:
     OmegaConf.register_new_resolver("complete", lambda: True, replace=True)
     try:
         with initialize_config_dir(version_base="1.3", config_dir=str(conf)):
-            raw = OmegaConf.to_container(hydra_compose("config", overrides=overrides), resolve=True)
+            raw = OmegaConf.to_container(hydra_compose("config", overrides=overrides), resolve=resolve)
     except (HydraException, OmegaConfBaseException) as error:
-        raise ParamsError(_hydra_line(error, overrides, conf)) from None
+        raise ParamsError(_hydra_line(error, overrides)) from None
+    except yaml.YAMLError as error:
+        raise ParamsError(f"conf: not valid YAML: {' '.join(str(error).split())}") from None
     assert isinstance(raw, dict)
     return {str(key): value for key, value in raw.items()}
 
 
-def _hydra_line(error: Exception, overrides: list[str], conf: Path) -> str:
-    """Hydra's message without its search path, and for a key that does not exist the keys that do."""
+def _hydra_line(error: Exception, overrides: list[str]) -> str:
+    """Hydra's message without its search path, after the overrides that it is about."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     text = "; ".join(
         line for line in lines if "path=" not in line and not line.startswith("Config search path")
     )
-    unknown = re.match(r"Could not override '([^']+)'", text)
-    if unknown:
-        return _allowed(unknown.group(1), conf)
-    return f"{' '.join(overrides)}: {text}"[:500]
-
-
-def _allowed(key: str, conf: Path) -> str:
-    """What to say of a key that conf/ does not have: the keys that it has there, or that + adds it."""
-    node: Any = composed([], conf)
-    *path, last = key.split(".")
-    for part in path:
-        node = node.get(part, {}) if isinstance(node, dict) else {}
-    names = [str(name) for name in node] if isinstance(node, dict) else []
-    if last in names:
-        return f"{key}: has its default in conf/; write +{key}=VALUE to set it"
-    near = difflib.get_close_matches(last, names, n=1)
-    hint = f" did you mean {near[0]}?" if near else ""
-    return f"{key}: not a key;{hint} allowed there: {', '.join(names) or 'nothing'}"
+    about = [one for one in overrides if re.split("[=@]", one.lstrip("+~"))[0] in text]
+    return f"{' '.join(about) or 'conf'}: {text}"[:500]

@@ -4,32 +4,127 @@ DVC's templates have neither conditions nor loops over keys, so which files an a
 params.yaml, in its block `dvc`. `winnow compose` writes these keys, and whoever reads params.yaml compares.
 """
 
+from collections.abc import Mapping
 from pathlib import PurePosixPath
 
+from winnow.config.datasets import Dataset
+from winnow.config.derived import NOTHING, Cell, Comparison, DatasetPaths, Ingest, ReadingPaths
 from winnow.config.plugins import declared
-from winnow.config.schema import NOTHING, POOL, REFERENCE, Params, Policy
+from winnow.config.schema import CLEAN, POOL, REFERENCE, TASKS, Arm, Params, Policy
 
+DATASETS, VERSIONS, SPLITS = "data/datasets", "data/versions", "data/splits"
 MODELS = "results/reference/models"  # a folder for each method that a reference was trained by
+ENCODERS = "results/pretrain"  # a folder for each arm
+WEIGHTS, CONFIG = "model.safetensors", "config.json"  # in a folder that timm reads
+WEIGHT_FILES = (".safetensors", ".pth", ".pt", ".bin", ".ckpt", ".tar")
 
 
 def derive(params: Params) -> None:
     """Set every derived key, in place; names that do not exist are for the checks to refuse."""
-    params.datasheets = [POOL, REFERENCE, *params.versions]
+    _derive_datasets(params)
+    params.oracles = [CLEAN] if any(CLEAN in parts(arm.version) for arm in params.arms.values()) else []
+    params.datasheets = [POOL, REFERENCE, *params.versions, *params.oracles]
     for version in params.versions.values():
         version.dvc.model = version.model or NOTHING
         method = reference_of_model(version.model)
         version.dvc.method = f"models/methods/{method}.py" if method else NOTHING
+    backbone = params.reference.backbone
+    params.reference.dvc.settings = f"backbones.{backbone}" if backbone else "reference.methods"
     params.reference.dvc.finished = params.reference.finished or NOTHING
     for arm in params.arms.values():
+        _derive_start(arm, params)
+        arm.dvc.version, *more = parts(arm.version)
+        arm.dvc.other_uids = f"{VERSIONS}/{more[0]}/uids.npy" if more else NOTHING
+        arm.dvc.other_flops = f"{VERSIONS}/{more[0]}/flops.json" if more else NOTHING
         policy = params.policies.get(arm.policy)
         if policy is None:
             continue
         method = arm.reference_method or arm.method
         arm.dvc.criterion = policy.criterion
-        needs = needs_reference(policy)
+        needs = needs_reference(policy) and not arm.frozen
         arm.dvc.reference = f"{MODELS}/{method}" if needs else NOTHING
         arm.dvc.reference_code = f"models/methods/{method}.py" if needs else NOTHING
         arm.dvc.trace = f"results/pretrain/{arm.replay_from}/trace.parquet" if arm.replay_from else NOTHING
+
+
+def _derive_start(arm: Arm, params: Params) -> None:
+    """Which files the weights of the arm's backbone are: a file alone, or a folder's."""
+    backbone = params.backbones.get(arm.backbone)
+    arm.dvc.weights = arm.dvc.weights_config = arm.dvc.weights_record = NOTHING
+    if backbone is None or not backbone.weights:
+        return
+    path = PurePosixPath(backbone.weights)
+    folder = path.parent if path.name == WEIGHTS else path
+    trained = start_arm(backbone.weights) is not None
+    if trained or path.suffix not in WEIGHT_FILES:
+        arm.dvc.weights, arm.dvc.weights_config = str(folder / WEIGHTS), str(folder / CONFIG)
+        arm.dvc.weights_record = str(folder / "metrics.json") if trained else NOTHING
+    else:
+        arm.dvc.weights = str(path)
+        if path.name.startswith("open_clip_"):  # the files of an open_clip folder
+            arm.dvc.weights_config = str(path.parent / "open_clip_config.json")
+
+
+def start_arm(weights: str | None) -> str | None:
+    """The arm, of this run or of another one, whose encoder these weights are; None for any others."""
+    path = PurePosixPath(weights or NOTHING)
+    folder = path.parent if path.name == WEIGHTS else path
+    return folder.name if folder.parent.parts[-2:] == ("results", "pretrain") else None
+
+
+def start_within(params: Params, arm: Arm) -> str | None:
+    """The arm of this run that the arm starts from, if any."""
+    weights = params.backbones[arm.backbone].weights if arm.backbone in params.backbones else None
+    name = start_arm(weights)
+    here = weights is not None and PurePosixPath(weights).is_relative_to(ENCODERS)
+    return name if here and name in params.arms else None
+
+
+def parts(version: str) -> list[str]:
+    """The versions that an arm's `version` joins: one, or those of a union such as `pool+reference`."""
+    return version.split("+")
+
+
+def roles(params: Params) -> dict[str, tuple[str, Dataset]]:
+    """Name -> role and settings of every dataset, in the order of params.yaml."""
+    datasets = params.datasets
+    by_role: dict[str, Mapping[str, Dataset]] = {
+        POOL: datasets.pool,
+        REFERENCE: datasets.reference,
+        TASKS: datasets.tasks,
+    }
+    return {name: (role, one) for role, some in by_role.items() for name, one in some.items()}
+
+
+def folder_of_set(params: Params, name: str) -> str:
+    """The folder of the dataset that holds the images of a task set: its own, or one of the pool's."""
+    held_out_of = params.datasets.tasks[name].held_out_of
+    return f"{DATASETS}/{POOL}/{held_out_of}" if held_out_of else f"{DATASETS}/{TASKS}/{name}"
+
+
+def _derive_datasets(params: Params) -> None:
+    datasets, every = params.datasets, roles(params)
+    params.ingests = {n: Ingest(role, str(one.source)) for n, (role, one) in every.items() if one.source}
+    ingested = [name for name, one in datasets.reference.items() if one.source]
+    folder = f"{DATASETS}/{REFERENCE}" if ingested else NOTHING
+    datasets.dvc = DatasetPaths(folder, [*datasets.pool, *ingested])
+    params.cells = {task: {} for task in params.tasks}
+    for arm in params.arms:
+        for name, one in datasets.tasks.items():
+            for task in one.tasks:
+                if task in params.cells:
+                    params.cells[task][f"{arm}.{name}"] = Cell(arm, name, folder_of_set(params, name))
+    read = (
+        next(iter(datasets.tasks), None) if params.pretrain.readings == "first" else params.pretrain.readings
+    )
+    paths = ReadingPaths()
+    if read is not None and read in datasets.tasks:
+        paths = ReadingPaths(read, folder_of_set(params, read), f"{SPLITS}/{read}")
+    params.pretrain.dvc = paths
+    params.comparison = Comparison(
+        "results/pretrain" if params.arms else NOTHING,
+        "results/tasks" if any(params.cells.values()) else NOTHING,
+    )
 
 
 def reference_of_model(model: str | None) -> str | None:

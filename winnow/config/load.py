@@ -16,12 +16,15 @@ from winnow.config.bounds import check
 from winnow.config.checks import check_names
 from winnow.config.derive import derive
 from winnow.config.errors import ParamsError
+from winnow.config.laboratory import LABORATORY
 from winnow.config.parse import one_line
 from winnow.config.schema import SECTIONS, Params
+from winnow.config.shorthands import SHORTHANDS
 
 MEND = "write it with: winnow compose"
 # The key of conf/config.yaml by which DVC's own composition fills in defaults; see conf/hydra_plugins.
 HOOK = "completed"
+DERIVED = ("ingests", "datasheets", "oracles", "cells", "comparison")  # whole sections
 
 
 def load(path: Path | str) -> Params:
@@ -55,7 +58,9 @@ def read(path: Path | str) -> dict[str, Any]:
         raise ParamsError(f"{Path(path).name}: {found} at the top; it must be a mapping of sections")
     _refuse_cycles(raw, Path(path).name)
     raw.pop(HOOK, None)
-    return raw
+    # DVC's own composition leaves the shorthands, which `complete` has written out, as null.
+    left = {*SHORTHANDS, *LABORATORY}
+    return {key: value for key, value in raw.items() if value is not None or key not in left}
 
 
 def parse(raw: dict[str, Any]) -> Params:
@@ -84,7 +89,7 @@ def parse(raw: dict[str, Any]) -> Params:
 def _refuse_shapeless(given: Any) -> None:
     """A number where a section belongs would make OmegaConf merge nothing, and say nothing."""
     for name in set(SECTIONS) & set(given):
-        if not (isinstance(given[name], DictConfig) or name == "datasheets"):
+        if not (isinstance(given[name], DictConfig) or name in ("datasheets", "oracles")):
             raise ParamsError(f"{name}: {given[name]!r} is no section; allowed: a mapping of keys to values")
 
 
@@ -99,8 +104,10 @@ def _refuse_cycles(value: Any, key: str, above: tuple[int, ...] = ()) -> None:
 
 def _difference(raw: Any, whole: Any, key: str = "") -> str | None:
     """The first key that the file leaves out, or that is derived and holds something else."""
+    if key in DERIVED and raw != whole:
+        return f"{key}: differs from what the other keys make it; {MEND}"
     if not isinstance(whole, dict) or not isinstance(raw, dict):
-        derived = ".dvc." in key or key == "datasheets"
+        derived = ".dvc." in key
         return (
             f"{key}: {raw!r}, but the other keys make it {whole!r}; {MEND}"
             if derived and raw != whole

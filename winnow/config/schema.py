@@ -9,10 +9,21 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from winnow.config.bounds import REQUIRED, bounded, known, one_of, plugin
+from winnow.config.datasets import Datasets
+from winnow.config.derived import (
+    ArmPaths,
+    Cell,
+    Comparison,
+    Ingest,
+    ReadingPaths,
+    ReferencePaths,
+    VersionPaths,
+)
 from winnow.config.errors import ParamsError
 
-NOTHING = "conf/nothing"  # an empty file: what DVC depends on where there is nothing to depend on
 POOL, REFERENCE = "pool", "reference"  # the versions that curate makes from the index alone
+CLEAN = "clean"  # the uncorrupted part of the pool, for reports: the stage `oracle` makes it
+TASKS = "tasks"
 SEED = 2**31 - 1
 
 
@@ -51,68 +62,10 @@ class Carbon:
 
 
 @dataclass
-class Corruption:
-    """Fractions of the untrusted training examples; winnow/ingest/corruption.py says what each kind does."""
-
-    wrong_label: float = bounded(0.0, 0, 1)
-    noise: float = bounded(0.0, 0, 1)
-    permuted: float = bounded(0.0, 0, 1)
-    blank: float = bounded(0.0, 0, 1)
-    exact_duplicate: float = bounded(0.0, 0, 1)
-    near_duplicate: float = bounded(0.0, 0, 1)
-
-    def check(self, key: str) -> None:
-        junk = self.noise + self.permuted + self.blank
-        if junk > 1:
-            raise ParamsError(f"{key}: noise + permuted + blank is {junk:g}; allowed: at most 1")
-
-
-@dataclass
-class About:
-    """What a source is, in its owner's words: for the Croissant metadata of its versions alone."""
-
-    license: str | None = None
-    creator: str | None = None
-    url: str | None = None
-    date_published: str | None = None
-    cite_as: str | None = None
-
-
-@dataclass
-class Dataset:
-    source: str = plugin("winnow.sources")
-    about: About = field(default_factory=About)
-    path: str | None = None
-    limit: int | None = bounded(None, 1)
-    max_pixels: int = bounded(100_000_000, 1)
-    trusted: float = bounded(0.0, 0, 1)
-    corruption: Corruption = field(default_factory=Corruption)
-    options: dict[str, Any] = field(default_factory=dict)
-
-
-@dataclass
-class Splits:
-    """How many examples each takes; 0 only as a default that a dataset must replace."""
-
-    reference: int = bounded(0, 1)
-    probe: int = bounded(0, 1)
-    val: int = bounded(0, 1)
-    test: int = bounded(0, 1)
-
-
-@dataclass
 class Curate:
     filters: dict[str, Any] = field(default_factory=dict)
-    splits: Splits = field(default_factory=Splits)
+    guard: dict[str, Any] = field(default_factory=dict)  # winnow/leakage/config.py
     label_fractions: list[float] = bounded([0.01, 0.1], 1e-6, 1)
-
-
-@dataclass
-class VersionPaths:
-    """Derived: what dvc.yaml must know of a version. `winnow compose` writes it."""
-
-    model: str = NOTHING  # what makes its embeddings
-    method: str = NOTHING  # the code of that model's method, where it is a reference
 
 
 @dataclass
@@ -129,9 +82,28 @@ class Version:
 
 @dataclass
 class Backbone:
+    """`weights` is what it starts from: a file, a Hugging Face folder, or results/pretrain/ARM; null: from
+    scratch. `mean` and `std` are the three channels' of pixels in [0, 1], null for those of the weights.
+    """
+
     name: str = REQUIRED
     image_size: int = bounded(28, 8)
     kwargs: dict[str, Any] = field(default_factory=dict)
+    weights: str | None = None
+    mean: list[float] | None = bounded(None, 0, 1)
+    std: list[float] | None = bounded(None, above=0)
+
+    def check(self, key: str) -> None:
+        side = self.kwargs.get("img_size")
+        if side not in (None, self.image_size):
+            given = f"{key}.kwargs.img_size: {side}, but {key}.image_size is {self.image_size}"
+            raise ParamsError(f"{given}; leave img_size out")
+        for name in ("mean", "std"):
+            given = getattr(self, name)
+            if given is not None and self.weights is None:
+                raise ParamsError(f"{key}.{name}: {given}, but {key}.weights is null; set it to null")
+            if given is not None and len(given) != 3:
+                raise ParamsError(f"{key}.{name}: {given} is wrong; allowed: three numbers, red, green, blue")
 
 
 @dataclass
@@ -165,6 +137,8 @@ class Method:
     lr: float = bounded(1e-3, 0)
     weight_decay: float = bounded(0.05, 0)
     warmup: float = bounded(0.1, 0, below=1)
+    layer_decay: float | None = bounded(None, above=0, high=1)
+    freeze: float = bounded(0.0, 0, below=1)
     views: dict[str, View] = field(default_factory=dict)
     score_views: dict[str, View] = field(default_factory=dict)
     settings: dict[str, Any] = field(default_factory=dict)
@@ -207,19 +181,12 @@ class Policy:
 
 
 @dataclass
-class ArmPaths:
-    """Derived: what dvc.yaml must know of an arm. `winnow compose` writes it."""
-
-    criterion: str = "uniform"
-    reference: str = NOTHING  # the folder of the reference that the arm reads
-    reference_code: str = NOTHING  # the code of that reference's method
-    trace: str = NOTHING  # the trace that it replays
-
-
-@dataclass
 class Arm:
-    """One column of a comparison. `replay_from` names the arm whose trace a replay policy trains on;
-    `reference_method` the method whose reference chooses, null for the arm's own.
+    """One column of a comparison. `version` is a version or a union of two, such as `pool+reference`;
+    `mixture` the share of each part in a batch, null for the parts' sizes. `replay_from` names the arm whose
+    trace a replay policy trains on; `reference_method` the method whose reference chooses, null for the
+    arm's own. `budget_share` is the arm's budget as a share of `pretrain.budget`. A `frozen` arm trains
+    nothing: its encoder is measured as it starts.
     """
 
     policy: str = REQUIRED
@@ -227,16 +194,12 @@ class Arm:
     backbone: str = REQUIRED
     seed: int = bounded(0, 0, SEED)
     version: str = POOL
+    mixture: list[float] | None = bounded(None, above=0, below=1)
     replay_from: str | None = None
     reference_method: str | None = None
+    budget_share: float = bounded(1.0, above=0)
+    frozen: bool = False
     dvc: ArmPaths = field(default_factory=ArmPaths)
-
-
-@dataclass
-class ReferencePaths:
-    """Derived: what dvc.yaml must know of the references. `winnow compose` writes it."""
-
-    finished: str = NOTHING
 
 
 @dataclass
@@ -246,8 +209,8 @@ class Reference:
     """
 
     methods: list[str] = field(default_factory=list)
-    backbone: str = REQUIRED
-    examples: int = bounded(0, 1)
+    backbone: str | None = None
+    examples: int = bounded(0, 0)
     pool_model: bool = False
     finished: str | None = None
     dvc: ReferencePaths = field(default_factory=ReferencePaths)
@@ -255,27 +218,39 @@ class Reference:
 
 @dataclass
 class Pretrain:
+    """`readings` names the task set that a learner is read on while it trains: `first` of all, `none` (its
+    loss alone), or a name.
+    """
+
     budget: float = bounded(0.0, above=0)
     reference_share: float = bounded(1.0, 0, 1)
     curation_share: float = bounded(1.0, 0, 1)
+    weights_share: float = bounded(1.0, 0, 1)
     evaluations: int = bounded(10, 1)
+    readings: str = "first"
+    dvc: ReadingPaths = field(default_factory=ReadingPaths)
 
 
 @dataclass
 class Params:
     """`tasks` holds a block for each task, which is a stage of its own: stages/NAME.py has its `Config`.
 
-    `datasheets` is derived: all versions.
+    `scale` names the file of conf/scale: figures made by `debug` are shown as wiring, not as results.
+    Derived: `ingests`, every dataset that has a source; `datasheets`, all versions; `oracles`, the version
+    `clean` where an arm trains on it; `cells`, for each task what it measures; `comparison`.
     """
 
     seed: int = bounded(0, 0, SEED)
+    scale: str = "default"
     run: Run = field(default_factory=Run)
     engine: Engine = field(default_factory=Engine)
     carbon: Carbon = field(default_factory=Carbon)
-    dataset: Dataset = field(default_factory=Dataset)
+    datasets: Datasets = field(default_factory=Datasets)
+    ingests: dict[str, Ingest] = field(default_factory=dict)
     curate: Curate = field(default_factory=Curate)
     versions: dict[str, Version] = field(default_factory=dict)
     datasheets: list[str] = field(default_factory=lambda: [POOL, REFERENCE])
+    oracles: list[str] = field(default_factory=list)
     backbones: dict[str, Backbone] = field(default_factory=dict)
     methods: dict[str, Method] = field(default_factory=dict)
     policies: dict[str, Policy] = field(default_factory=dict)
@@ -283,7 +258,8 @@ class Params:
     arms: dict[str, Arm] = field(default_factory=dict)
     pretrain: Pretrain = field(default_factory=Pretrain)
     tasks: dict[str, Any] = field(default_factory=dict)
-    typical_seconds: dict[str, float] = field(default_factory=dict)
+    cells: dict[str, dict[str, Cell]] = field(default_factory=dict)
+    comparison: Comparison = field(default_factory=Comparison)
 
 
-SECTIONS = [f.name for f in dataclasses.fields(Params) if f.name != "seed"]
+SECTIONS = [f.name for f in dataclasses.fields(Params) if f.name not in ("seed", "scale")]

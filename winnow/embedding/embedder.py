@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from models import encoders
 from models.flops import count, measure, on_meta
 
 Normalisation = float | tuple[float, ...]  # one number for all channels, or one each
@@ -20,7 +21,7 @@ class Embedder:
 
     `weights` is the SHA-256 of the model's file, and `plugins` are the modules that it runs and that are
     found by name. `image_flops` and `text_flops` are the cost of one example, `train_flops` that of training
-    the model, 0 where it is unknown.
+    the model, 0 where it is unknown. `normalisation` is given where a file beside the weights decides it.
     """
 
     name: str
@@ -33,6 +34,7 @@ class Embedder:
     text_flops: int = 0
     train_flops: int = 0
     plugins: tuple[str, ...] = ()
+    normalisation: encoders.Normalisation = encoders.OWN
 
 
 def image_embedder(

@@ -17,6 +17,7 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor
 
+from models.encoders import OWN
 from winnow.config.schema import Params, Run, Version
 from winnow.embedding.cache import Store, text_key
 from winnow.embedding.embedder import Embedder
@@ -25,8 +26,8 @@ from winnow.embedding.open_model import open_embedder
 from winnow.filters import with_vectors
 from winnow.loading.pixels import Pixels
 from winnow.pipeline import executors
-from winnow.pipeline.files import sha256
 from winnow.pipeline.workspace import Workspace
+from winnow.pool.parts import Origin
 from winnow.pool.pool import Pool
 from winnow.training.device import launch
 
@@ -45,7 +46,7 @@ class EmbedChunk:
     """
 
     root: Path
-    pool: Path
+    pool: tuple[Origin, ...]
     version: Version
     run: Run
     state: str = ""
@@ -55,7 +56,7 @@ class EmbedChunk:
         name = repr((self.root, self.pool, self.version, self.state))
         if name not in _OPENED:
             _OPENED.clear()
-            _OPENED[name] = Pool.open(self.pool), open_embedder(self.root, self.version)
+            _OPENED[name] = Pool.join(self.pool), open_embedder(self.root, self.version)
         return embed(chunk, *_OPENED[name], self.run)
 
 
@@ -104,11 +105,13 @@ class Embeddings:
         self.pool, self.params, self.track = pool, params, track
         self.embedder = open_embedder(workspace.root, version)
         made_by, run = self.embedder, params.run
-        self.name = embedding_key(made_by.weights, version.architecture, made_by.size, run, made_by.plugins)
+        weights, by = made_by.weights, made_by.normalisation
+        weights += "" if by == OWN else f" {by}"
+        self.name = embedding_key(weights, version.architecture, made_by.size, run, made_by.plugins)
         folder = workspace.embeddings / self.name
         self.images, self.texts = Store(folder / "images"), Store(folder / "texts")
-        state = f"{self.name} {sha256(pool.folder / 'index.parquet')}"
-        self.embed_chunk = EmbedChunk(workspace.root, pool.folder.resolve(), version, run, state)
+        state = f"{self.name} {sorted(pool.digests.items())}"
+        self.embed_chunk = EmbedChunk(workspace.root, tuple(pool.origins), version, run, state)
         self.flops = self.reused = 0
         self._counted: set[str] = set()
 
@@ -149,7 +152,8 @@ class Embeddings:
         chunks = [missing[start : start + CHUNK] for start in range(0, len(missing), CHUNK)]
         computed = self._compute([[items[i] for i in chunk] for chunk in chunks])
         pairs = zip(chunks, computed, strict=True)
-        for chunk, vectors in self.track(pairs, total=len(chunks), description=f"embed {what}"):
+        shown = {"description": f"embed {what}", "unit": "img" if what == "images" else what, "per": CHUNK}
+        for chunk, vectors in self.track(pairs, total=len(chunks), **shown):
             store.add([keys[i] for i in chunk], vectors)
 
     def _compute(self, chunks: list[list[Any]]) -> Iterator[np.ndarray]:

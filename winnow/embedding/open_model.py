@@ -15,12 +15,12 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from models.encoders import OWN, normalisation
 from models.flops import count
 from models.text import TwoTowers, tokenize
 from winnow.config.schema import Version
 from winnow.embedding.embedder import Embedder, device_of, flops_of, image_embedder, normalise
 from winnow.embedding.pretrained import open_pretrained
-from winnow.loading.views import MEAN, STD
 from winnow.pipeline.files import read_json, sha256
 from winnow.selection.reference_record import RECORD, TRAIN, WHOLE, Record, open_objective
 from winnow.training.weights import WEIGHTS, load_encoder
@@ -65,7 +65,9 @@ def _reference(folder: Path) -> Embedder:
 
 def _encoder(folder: Path) -> Embedder:
     encoder, size = load_encoder(folder)
-    return image_embedder(folder.name, sha256(folder / WEIGHTS), size, encoder, MEAN, STD)
+    by = normalisation(encoder)
+    embedder = image_embedder(folder.name, sha256(folder / WEIGHTS), size, encoder, *by)
+    return replace(embedder, normalisation=by)
 
 
 def _two_towers(folder: Path, objective: TwoTowers, size: int) -> Embedder:
@@ -76,7 +78,7 @@ def _two_towers(folder: Path, objective: TwoTowers, size: int) -> Embedder:
         return objective.text(tokenize(captions, context).to(device_of(objective)))
 
     def images(pixels: Tensor) -> Tensor:
-        return objective.head(objective.encoder(normalise(pixels, MEAN, STD)))
+        return objective.head(objective.encoder(normalise(pixels, *OWN)))
 
     image_flops = count(nn.Sequential(objective.encoder, objective.head), (3, size, size)).forward
     text_flops = flops_of(objective, lambda meta_copy: meta_copy.text(tokens))

@@ -8,6 +8,7 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from models.detector import DESCRIPTION, detector
+from models.encoders import normalisation
 from winnow.config.bounds import bounded
 from winnow.config.schema import Params
 from winnow.evaluation import scenes
@@ -25,7 +26,6 @@ from winnow.evaluation.detector_training import (
 from winnow.evaluation.features import open_split
 from winnow.evaluation.picture_detection import PictureConfig
 from winnow.evaluation.scenes import Scenes
-from winnow.loading.views import MEAN, STD
 from winnow.pipeline.workspace import Workspace
 from winnow.pool.pool import Pool
 from winnow.training.device import generator
@@ -56,14 +56,14 @@ class Config:
 
 
 def make_scenes(
-    workspace: Workspace, pool: Pool, split: str, count: int, settings: Config, params: Params
+    workspace: Workspace, pool: Pool, task_set: str, split: str, count: int, settings: Config, params: Params
 ) -> Scenes:
     """Scenes of a split's images, in an order drawn from the seed.
 
     Raises:
         ValueError: if an example has no label.
     """
-    data = open_split(workspace, pool, split, scenes.side(settings.canvas), params)
+    data = open_split(workspace, pool, task_set, split, scenes.side(settings.canvas), params)
     least, most = settings.objects
     name = ("detection", params.seed, split)
     chosen = torch.randperm(len(data), generator=generator(*name)).numpy()[: count * most]
@@ -88,7 +88,7 @@ def finetune(
         ValueError: if the encoder has no maps for a detector, or the loss is not finite.
     """
     torch.manual_seed(seed)  # the initialisation of new layers and torchvision's sampling use the global RNG
-    net = detector(encoder, len(training.coco["categories"]), settings.canvas, MEAN, STD)
+    net = detector(encoder, len(training.coco["categories"]), settings.canvas, *normalisation(encoder))
     images, targets = torch.from_numpy(training.images), training.targets()
 
     def batches(chosen: list[int], step: int) -> tuple[list[Tensor], list[dict[str, Tensor]]]:

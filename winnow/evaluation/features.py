@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
+from models.encoders import normalisation
 from winnow.config.schema import Params, View
 from winnow.loading.examples import Examples, examples
 from winnow.loading.pixels import MEND
@@ -26,15 +27,15 @@ def outputs(
 ) -> Tensor:
     """`call` on the plain images, in eval mode and in chunks, as (n, K) float32 on the CPU.
 
-    The mode of `network` is restored.
+    The images are normalised as `network` needs it; its mode is restored.
     """
-    training = network.training
+    training, by = network.training, normalisation(network)
     network.eval()
     out = []
     for start in range(0, len(data), chunk):
         images = data.pixels.get(np.arange(start, min(start + chunk, len(data))))
         refuse_lost(data)
-        view = make(images.to(fabric.device), PLAIN, generator("plain"))["image"][0]
+        view = make(images.to(fabric.device), PLAIN, generator("plain"), by)["image"][0]
         with fabric.autocast():
             out.append(call(view).float().cpu())
     network.train(training)
@@ -74,14 +75,23 @@ def knn_top1(
 
 
 def open_split(
-    workspace: Workspace, pool: Pool, name: str, size: int, params: Params, most: int | None = None
+    workspace: Workspace,
+    pool: Pool,
+    task_set: str,
+    split: str,
+    size: int,
+    params: Params,
+    most: int | None = None,
 ) -> Examples:
-    """The examples of a task split, at most `most` of them; labelled, and held out from all training.
+    """The examples of a split of a task set, at most `most` of them; labelled, and no arm trained on them.
+
+    Args:
+        pool: the set's images (`winnow.pool.pool.open_set`).
 
     Raises:
         ValueError: if an example has no label.
     """
-    chosen = uid_files.load(workspace.split(name))[:most]
+    chosen = uid_files.load(workspace.split(task_set, split))[:most]
     return examples(pool, chosen, size, params, frozenset({"labels"}))
 
 

@@ -4,7 +4,7 @@ data = open_pictures(pool, annotations, split_rows(...), settings)
 finetune_pictures(encoder, *data, settings, seed, fabric)
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,6 +13,7 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from models.detector import PICTURE_DESCRIPTION, picture_detector
+from models.encoders import normalisation
 from winnow.config.bounds import bounded
 from winnow.config.errors import ParamsError
 from winnow.evaluation.average_precision import KINDS, NAMES, evaluate
@@ -27,7 +28,6 @@ from winnow.evaluation.detector_training import (
     train,
 )
 from winnow.evaluation.pictures import Pictures
-from winnow.loading.views import MEAN, STD
 from winnow.pool.annotations import Annotations
 from winnow.pool.pool import Pool
 from winnow.training.device import generator
@@ -53,10 +53,15 @@ class PictureConfig:
             raise ParamsError(f"{at}; raise it")
 
 
-def split_rows(pool: Pool, annotations: Annotations) -> tuple[dict[str, np.ndarray], list[str]]:
-    """The annotated rows of the set's own split, by `train` and `test`, each picture once.
+def split_rows(
+    pool: Pool, annotations: Annotations, chosen: Mapping[str, np.ndarray] | None = None
+) -> tuple[dict[str, np.ndarray], list[str]]:
+    """The annotated rows of a set by `train` and `test`, each picture once.
 
     A picture of both is for testing only.
+
+    Args:
+        chosen: the rows of each; by default those of the source's own split.
 
     Returns:
         The rows, and a line for each thing about them that a user should know.
@@ -64,7 +69,11 @@ def split_rows(pool: Pool, annotations: Annotations) -> tuple[dict[str, np.ndarr
     Raises:
         ValueError: if either has no picture, or there is no object to train on or to find.
     """
-    splits = np.array(pool.column("split", annotations.rows).to_pylist())
+    splits = np.array(pool.column("split", annotations.rows).to_pylist(), object)
+    if chosen is not None:
+        splits[:] = ""
+        for name in ("train", "test"):
+            splits[np.isin(annotations.rows, chosen[name])] = name
     rows, conflicts = annotations.distinct(pool.index, annotations.rows)
     found = {
         name: rows[splits[np.searchsorted(annotations.rows, rows)] == name] for name in ("train", "test")
@@ -130,7 +139,8 @@ def finetune_detector(
 ) -> tuple[nn.Module, int]:
     """The trained detector, and the FLOPs of its training; raises as `finetune_pictures`."""
     torch.manual_seed(seed)  # the initialisation of new layers and torchvision's sampling use the global RNG
-    net = picture_detector(encoder, len(training.pool.classes), training.sides, masks, MEAN, STD)
+    by = normalisation(encoder)
+    net = picture_detector(encoder, len(training.pool.classes), training.sides, masks, *by)
 
     def batches(chosen: list[int], step: int) -> tuple[list[Tensor], list[dict[str, Tensor]]]:
         return training.batch(chosen, masks, settings.flip, generator("detection", seed, "flip", step))

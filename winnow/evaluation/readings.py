@@ -1,10 +1,15 @@
-"""Readings of a learner on the val split during its training; they are recorded, and not charged."""
+"""Readings of a learner during its training, on the val split of one task set; they are recorded, and not
+charged. Without a task set, its loss is all that is read.
+"""
 
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 from lightning_fabric import Fabric
+from torch import Tensor
 
+from models.encoders import normalisation
 from models.flops import count
 from models.methods import Objective
 from winnow.config.schema import Arm, Params
@@ -13,7 +18,7 @@ from winnow.evaluation.features import features, knn_top1, open_split, outputs, 
 from winnow.evaluation.retrieval import retrieval
 from winnow.loading.examples import Examples
 from winnow.pipeline.workspace import Workspace
-from winnow.pool.pool import Pool
+from winnow.pool.pool import open_set
 from winnow.selection.build import Selection
 from winnow.training.build import open_for
 from winnow.training.loop import State
@@ -25,6 +30,7 @@ class Readings:
     """Takes readings at evenly spaced steps and keeps curve.csv (winnow/evaluation/curve.py) up to date.
 
     Args:
+        data: what the learner is trained on; a classifier is read where it knows the task set's classes.
         folder: where curve.csv is written.
     """
 
@@ -33,36 +39,27 @@ class Readings:
         params: Params,
         arm: Arm,
         workspace: Workspace,
-        pool: Pool,
         fabric: Fabric,
         objective: Objective,
         selection: Selection,
+        data: Examples,
         folder: Path,
     ) -> None:
-        self.params, self.arm, self.fabric, self.objective = params, arm, fabric, objective
-        self.selection, self.path, self.names = selection, folder / FILE, pool.classes
+        self.fabric, self.objective, self.selection, self.path = fabric, objective, selection, folder / FILE
         steps = selection.steps
         self.count = min(params.pretrain.evaluations, steps)
         self.due = {round((i + 1) * steps / self.count) for i in range(self.count)}
-        size = params.backbones[arm.backbone].image_size
-        self.bank = open_split(workspace, pool, "probe", size, params, BANK)
-        self.val = open_split(workspace, pool, "val", size, params)
-        self.captioned: dict[str, Examples] = {}
-        if "captions" in objective.NEEDS:
-            self.captioned = {"val": self._with_captions(pool, self.val)}
-            test = open_split(workspace, pool, "test", size, params)
-            self.captioned["test"] = self._with_captions(pool, test)
-
-    def _with_captions(self, pool: Pool, split: Examples) -> Examples:
-        return open_for(self.params, self.arm.method, self.arm.backbone, pool, split.uids)
+        self.size = params.backbones[arm.backbone].image_size
+        self.held = _Held.open(params, arm, workspace, self.size, objective, data)
 
     @property
     def flops(self) -> int:
         """The cost of all readings."""
-        images = self.count * (len(self.bank) + 2 * len(self.val))
-        images += len(self.captioned["test"]) if self.captioned else 0
-        size = self.val.pixels.size
-        return images * count(self.objective.exported(), (3, size, size)).forward
+        if self.held is None:
+            return 0
+        images = self.count * (len(self.held.bank) + 2 * len(self.held.val))
+        images += len(self.held.captioned["test"]) if self.held.captioned else 0
+        return images * count(self.objective.exported(), (3, self.size, self.size)).forward
 
     def watch(self, state: State) -> None:
         """Take a reading, if one is due after this step."""
@@ -77,11 +74,20 @@ class Readings:
                 "flops": self.selection.flops(state.step)["total"],
                 "examples_seen": len(losses),
                 "loss": round(float(since.mean()), 6),
-                "val_top1": round(self._val_top1(), 6),
-                **self._by_method(),
+                **(self._of(self.held) if self.held else {}),
             }
         )
         self.write(state)
+
+    def only(self) -> State:
+        """The state of a run without steps, with one reading of an encoder that is not trained; no loss."""
+        self.count = 1
+        spent = self.selection.flops(0)["total"]
+        reading = {"step": 0, "flops": spent, "examples_seen": 0}
+        if self.held:
+            self.held = replace(self.held, captioned={})  # which untrained heads cannot tell apart
+            reading["val_top1"] = self._val_top1(self.held)
+        return State(watched={"curve": [reading]})
 
     def write(self, state: State) -> None:
         """Write curve.csv: after each reading, and when a run was resumed after its last reading."""
@@ -89,26 +95,65 @@ class Readings:
 
     def last(self) -> dict[str, float | str]:
         """Readings taken once, after training: for methods with captions, on the test split."""
-        if not self.captioned:
+        if self.held is None or not self.held.captioned:
             return {}
-        test = self.captioned["test"]
-        found = retrieval(self.objective, test, self.names, self.fabric)
+        test, names = self.held.captioned["test"], self.held.names
+        found = retrieval(self.objective, test, names, self.fabric)
         protocol = (
             f"the {len(test)} test pictures against their own captions, each the nearest of all by cosine; a "
             "caption is found by its words, whichever picture has them; zero-shot: the nearest of the "
-            f"{len(self.names)} class names"
+            f"{len(names)} class names"
         )
         return {**{f"test_{name}": value for name, value in found.items()}, "protocol": protocol}
 
-    def _val_top1(self) -> float:
+    def _val_top1(self, held: "_Held") -> float:
         encoder = self.objective.exported()
-        bank, val = features(encoder, self.bank, self.fabric), features(encoder, self.val, self.fabric)
-        return knn_top1(bank, self.bank.labels, val, self.val.labels)
+        bank, val = features(encoder, held.bank, self.fabric), features(encoder, held.val, self.fabric)
+        return round(knn_top1(bank, held.bank.labels, val, held.val.labels), 6)
 
-    def _by_method(self) -> dict[str, float]:
-        if self.captioned:
-            return retrieval(self.objective, self.captioned["val"], self.names, self.fabric)
-        if type(self.objective).classify is Objective.classify:
-            return {}
-        logits = outputs(self.objective, self.objective.classify, self.val, self.fabric)  # type: ignore[arg-type]
-        return {"classifier_top1": top_k(logits, self.val.labels, 1)}
+    def _of(self, held: "_Held") -> dict[str, float]:
+        found = {"val_top1": self._val_top1(held)}
+        if held.captioned:
+            return found | retrieval(self.objective, held.captioned["val"], held.names, self.fabric)
+        if held.known is None or type(self.objective).classify is Objective.classify:
+            return found
+        logits = outputs(self.objective, self.objective.classify, held.val, self.fabric)  # type: ignore[arg-type]
+        return found | {"classifier_top1": top_k(logits, held.known, 1)}
+
+
+@dataclass(frozen=True)
+class _Held:
+    """The task set of the readings: a labelled `bank` to vote with, `val`, and with captions `captioned`.
+
+    `names` are its classes. `known` (n,) are the labels of val in the learner's numbering, None where it does
+    not know all of them.
+    """
+
+    bank: Examples
+    val: Examples
+    captioned: dict[str, Examples]
+    names: list[str]
+    known: Tensor | None
+
+    @classmethod
+    def open(
+        cls, params: Params, arm: Arm, workspace: Workspace, size: int, objective: Objective, data: Examples
+    ) -> "_Held | None":
+        """None where no task set is read."""
+        task_set = params.pretrain.dvc.set
+        if task_set is None:
+            return None
+        pool = open_set(workspace, params.datasets, task_set)
+        bank = open_split(workspace, pool, task_set, "probe", size, params, BANK)
+        val = open_split(workspace, pool, task_set, "val", size, params)
+        if not len(bank) or not len(val):
+            return None
+        captioned, by = {}, normalisation(objective)
+        if "captions" in objective.NEEDS:
+            test = open_split(workspace, pool, task_set, "test", size, params)
+            for name, split in (("val", val), ("test", test)):
+                captioned[name] = open_for(params, arm.method, arm.backbone, pool, split.uids, True, by)
+        place = {name: label for label, name in enumerate(data.pixels.pool.classes)}
+        labels = torch.tensor([place.get(name, -1) for name in pool.classes])
+        known = labels[val.labels]
+        return cls(bank, val, captioned, pool.classes, None if bool((known < 0).any()) else known)

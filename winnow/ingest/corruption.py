@@ -26,7 +26,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from PIL import Image, ImageEnhance
 
-from winnow.config.schema import Corruption
+from winnow.config.datasets import Corruption
 from winnow.ingest.example import Example
 from winnow.pool import uids
 from winnow.pool.images import to_png

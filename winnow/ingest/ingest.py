@@ -20,8 +20,8 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
+from winnow.config.datasets import Dataset
 from winnow.config.plugins import load_plugin
-from winnow.config.schema import Dataset
 from winnow.ingest import corruption
 from winnow.ingest.example import Example
 from winnow.ingest.objects import objects_line
@@ -59,7 +59,7 @@ def ingest_source(
     """Write the pool of one source into an existing folder.
 
     Args:
-        track: `track(items, description=, total=, done=, status=)` iterates over items and shows progress.
+        track: iterates over items and shows progress, as winnow.pipeline.progress.track.
         cluster: that of winnow/pipeline/executors.py.
         resume: keep what an interrupted run left in the folder, and delete it if it is not of this source.
 
@@ -70,9 +70,9 @@ def ingest_source(
     Raises:
         ValueError: if the source cannot be read, or none of its images can be stored.
     """
-    source = load_plugin("winnow.sources", dataset.source)
+    source = load_plugin("winnow.sources", str(dataset.source))
     captions: list[str] = source.captions(dataset) if hasattr(source, "captions") else []
-    rules = Rules(dataset, seed, source.classes(dataset), captions)
+    rules = Rules(dataset, seed, source.classes(dataset) if dataset.labels else [], captions)
     counts: Counter[str] = Counter()
 
     def offered() -> Iterator[Task]:
@@ -86,7 +86,7 @@ def ingest_source(
     groups = _in_order(_chunks(tasks), partial(work, rules=rules), cluster)
     total = source.count(dataset) if hasattr(source, "count") and dataset.limit is None else None
     status = partial(_status, counts)
-    shown = track(groups, description="ingest", total=total, done=point.tasks, status=status)
+    shown = track(groups, description="ingest", total=total, done=point.tasks, status=status, unit="img")
     with PoolWriter(folder, rules.classes, state) as pool:
         _store(shown, pool, counts, point)
     counts["found"] += counts["copies"]
@@ -139,6 +139,8 @@ def _tasks(examples: Iterable[Example], rules: Rules) -> Iterator[Task]:
     before: str | None = None
     prefix_crc, share = 0, rules.dataset.trusted
     for example in examples:
+        if not rules.dataset.labels:
+            example = replace(example, label=None)
         other = last if last != example.caption else before
         if example.caption is not None and example.caption != last:
             last, before = example.caption, last

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 
 from PIL import Image
 
-from winnow.config.schema import Dataset
+from winnow.config.datasets import Dataset
 from winnow.ingest.corruption import corrupt
 from winnow.ingest.example import Example, Unreadable
 from winnow.ingest.objects import with_objects

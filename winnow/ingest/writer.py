@@ -15,7 +15,8 @@ from winnow.ingest.table_parts import PARTS, Parts, ResumeState
 from winnow.pipeline.files import write_json
 from winnow.pool.annotations import ANNOTATIONS
 from winnow.pool.images import Measured
-from winnow.pool.pool import INDEX, MAX_BYTES, MAX_COUNT, SHARD
+from winnow.pool.parts import INDEX
+from winnow.pool.pool import MAX_BYTES, MAX_COUNT, SHARD
 
 DROPPED = pa.schema({"key": pa.string(), "reason": pa.string()})
 CORRUPTION = pa.schema({"key": pa.string(), "uid": pa.string(), "corruption": pa.string()})

@@ -26,7 +26,8 @@ import pyarrow.parquet as pq
 from winnow.lint.report import Once, Report
 from winnow.pool import uids
 from winnow.pool.index import invalid_uids
-from winnow.pool.pool import INDEX, SHARD
+from winnow.pool.parts import INDEX
+from winnow.pool.pool import SHARD
 from winnow.sources.formats import tar
 from winnow.sources.formats.samples import IMAGES
 

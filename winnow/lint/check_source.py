@@ -9,26 +9,29 @@ from collections.abc import Iterator
 
 from PIL import Image
 
+from winnow.config.datasets import Dataset
 from winnow.config.plugins import load_plugin
-from winnow.config.schema import Dataset
 from winnow.ingest.example import Example, Unreadable
+from winnow.lint.contents import Contents
 from winnow.lint.report import MOST, Once, Report
 from winnow.pool import images
 from winnow.sources import webdataset
 from winnow.sources.formats.samples import TEXTS
 
 
-def check_source(path: str, dataset: Dataset, full: bool) -> Report:
-    """Check every example of a source; `path` is what the user gave."""
+def check_source(path: str, dataset: Dataset, full: bool, contents: Contents | None = None) -> Report:
+    """Check every example of a source; `path` is what the user gave. What the source holds is added up in
+    `contents`.
+    """
     how = "" if full else ", by headers; --full decodes every image"
     report = Report(f"{path}: read as dataset.source {dataset.source}{how}")
     by_shards = dataset.source == "webdataset" and not full
     if by_shards:
         examples = _without_images(dataset)
     else:
-        examples = load_plugin("winnow.sources", dataset.source).read(dataset)
+        examples = load_plugin("winnow.sources", str(dataset.source)).read(dataset)
     keys, uids = Once(), Once()
-    for example in examples:
+    for example in (contents or Contents()).counting(examples):
         reason = _reason(example, dataset.max_pixels, full, judge=not by_shards)
         if reason is None and keys.differs(example.key, b"") is not None:
             reason = "duplicate_key"

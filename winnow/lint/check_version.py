@@ -21,7 +21,7 @@ ROWS = 10_000
 
 
 def check_version(folder: Path) -> Report:
-    """Check a version; its pool is the folder `pool` beside its parent folder, where there is one."""
+    """Check a version; its datasets are those below `datasets` beside its parent folder, where they are."""
     report = Report(f"{folder}: a version")
     try:
         array = np.load(folder / "uids.npy", allow_pickle=False)
@@ -39,11 +39,12 @@ def check_version(folder: Path) -> Report:
         report.add("twice", _hex(twice))
     report.good = len(held)
     _check_reasons(folder, held, report)
-    index = folder.resolve().parent.parent / "pool" / "index.parquet"
-    if index.is_file():
-        _add_missing(held, _uids_in(index, None), "not_in_pool", report)
+    indexes = sorted(folder.resolve().parent.parent.glob("datasets/*/*/index.parquet"))
+    if indexes:
+        known = np.concatenate([_uids_in(index, None) for index in indexes])
+        _add_missing(held, known, "not_in_pool", report)
     else:
-        report.notes.append("no pool beside it, so its uids were not looked up")
+        report.notes.append("no datasets beside it, so its uids were not looked up")
     return report
 
 

@@ -11,18 +11,21 @@ MOST = 2_000_000  # names that are remembered: 200 MB
 
 @dataclass
 class Report:
-    """How many are good, and for each reason how many are wrong and the first names. Notes are no errors."""
+    """How many are good, and for each reason how many are wrong and the first names. `missing` is what an
+    experiment will not find; notes are no errors.
+    """
 
     kind: str
     good: int = 0
     counts: Counter[str] = field(default_factory=Counter)
     first: defaultdict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
     notes: list[str] = field(default_factory=list)
+    missing: list[str] = field(default_factory=list)
 
     @property
     def failed(self) -> bool:
-        """Whether anything is wrong."""
-        return bool(self.counts)
+        """Whether anything is wrong, or missing."""
+        return bool(self.counts or self.missing)
 
     def add(self, reason: str, name: str, count: int = 1) -> None:
         """Count something that is wrong."""
@@ -40,8 +43,9 @@ class Report:
         for reason, count in sorted(self.counts.items(), key=lambda item: (-item[1], item[0])):
             names = ", ".join(map(_printable, self.first[reason]))
             yield f"  {count:>9,}  {reason}: {names}{', ...' if count > len(self.first[reason]) else ''}"
+        yield from (f"  missing: {line}" for line in self.missing)
         yield from (f"  note: {note}" for note in self.notes)
-        wrong = f", {self.counts.total():,} wrong" if self.failed else "; nothing wrong"
+        wrong = f", {self.counts.total():,} wrong" if self.counts else "; nothing wrong"
         yield f"  {self.good:>9,}  good{wrong}"
 
 

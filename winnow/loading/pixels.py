@@ -1,4 +1,7 @@
-"""Pixels of chosen examples, read by byte offset from the shards, and cached in memory where they fit.
+"""Pictures of chosen examples, read by byte offset from the shards, and cached in memory where they fit.
+
+`Source` has the reading, the threads, the cache and the stand-ins for lost pictures. `Pixels`, here, gives
+the squares that a model is evaluated on; winnow/loading/pictures.py gives whole pictures, to cut views from.
 
 Threads, not processes: reading, hashing, decoding and resizing release Python's lock, and a picture is
 written straight to its place in the batch, so nothing is copied between processes and the batch does not
@@ -7,8 +10,9 @@ depend on the number of threads.
 
 import sys
 import threading
+from abc import ABC, abstractmethod
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 import torch
@@ -25,46 +29,54 @@ LOST_SHARE, LOST_LEAST = 0.01, 8
 TRIES = 16  # stand-ins tried for one lost picture
 MEND = "run: dvc repro -f ingest"
 
+T = TypeVar("T")
 
-class Pixels:
-    """uint8 images (n, 3, size, size) of pool rows, in the order of `rows`.
 
-    An image is scaled so that its shorter side is `size` (bicubic, antialiased) and cut to the centre square.
+class Source(ABC, Generic[T]):
+    """Pictures of pool rows, in the order of `rows`, as batches T for a model of `size` pixels a side.
+
     Each is decoded once if all of them fit into `cache_gb`, else each time it is requested.
 
     A picture whose bytes are gone, no longer hash to its uid or no longer decode is lost: it is named on
     stderr and in `lost` (uid -> reason), and another example stands in for it, drawn by its uid alone, so
     that a resumed run and any number of threads see the same one. `substituted_indices` maps lost examples to
     their stand-ins. More than `LOST_LEAST` lost, and more than `LOST_SHARE` of what was read, is an error.
-
-    Args:
-        fast: decode and resize in about half the time, to slightly different pixels: jpegs larger than `size`
-            are scaled down while they are decoded (`winnow.pool.images.decode_scaled` says what differs), and
-            torch does the rest of the resizing, with coefficients of 16 bits where Pillow's have 22 (0.2 % of
-            the values differ, by 2 levels at most). For scoring at low resolution, and where decoding is the
-            bottleneck. Pixels are then in torch's channels_last memory format.
     """
 
-    def __init__(
-        self, pool: Pool, rows: np.ndarray, size: int, cache_gb: float, threads: int, fast: bool = False
-    ) -> None:
-        self.pool, self.rows, self.size, self.fast = pool, rows, size, fast
+    def __init__(self, pool: Pool, rows: np.ndarray, size: int, cache_gb: float, threads: int) -> None:
+        self.pool, self.rows, self.size = pool, rows, size
         self.lost: dict[str, str] = {}
         self.read = 0
         self._stand_in: dict[int, int] = {}
         self._lock = threading.Lock()
-        fits = len(rows) * 3 * size * size <= cache_gb * 1e9
+        fits = self._bytes() <= cache_gb * 1e9
         self._cache = self._space(len(rows)) if fits else None
         self._ready = np.zeros(len(rows) if fits else 0, bool)
         self._count = threads
         self._threads = ThreadPoolExecutor(threads)
         self._background = ThreadPoolExecutor(1)
 
+    @abstractmethod
+    def _bytes(self) -> int:
+        """How much memory all pictures take, at most."""
+
+    @abstractmethod
+    def _space(self, count: int) -> np.ndarray:
+        """Room for pictures; its first axis counts them."""
+
+    @abstractmethod
+    def _decoded(self, data: bytes, index: int) -> Any:
+        """What is put into that room: the picture in the bytes of this index into `rows`."""
+
+    @abstractmethod
+    def _batch(self, decoded: np.ndarray, indices: np.ndarray) -> T:
+        """The batch of `indices` (k,), from rooms that `_decoded` filled."""
+
     def __len__(self) -> int:
         return len(self.rows)
 
-    def get(self, indices: np.ndarray) -> Tensor:
-        """uint8 (k, 3, size, size) for indices (k,) into `rows`.
+    def get(self, indices: np.ndarray) -> T:
+        """The pictures of indices (k,) into `rows`.
 
         Raises:
             ValueError: when too many are lost.
@@ -72,13 +84,13 @@ class Pixels:
         if self._cache is None:
             out = self._space(len(indices))
             self._fill(out, np.arange(len(indices)), indices)
-            return torch.from_numpy(out)
+            return self._batch(out, indices)
         missing = np.unique(indices[~self._ready[indices]])
         self._fill(self._cache, missing, missing)
         self._ready[missing] = True
-        return torch.from_numpy(self._cache[indices])
+        return self._batch(self._cache[indices], indices)
 
-    def get_async(self, indices: np.ndarray) -> "Future[Tensor]":
+    def get_async(self, indices: np.ndarray) -> "Future[T]":
         """The same in the background, to decode the next super-batch while this one is trained on."""
         missing = indices if self._cache is None else indices[~self._ready[indices]]
         self.pool.prefetch(self.rows[missing])
@@ -99,12 +111,6 @@ class Pixels:
         """From a checkpoint."""
         self.read, self.lost = state["read"], dict(state["lost"])
 
-    def _space(self, count: int) -> np.ndarray:
-        """Room for pictures, (count, 3, size, size); in channels_last format where they are `fast`."""
-        if self.fast:
-            return np.empty((count, self.size, self.size, 3), np.uint8).transpose(0, 3, 1, 2)
-        return np.empty((count, 3, self.size, self.size), np.uint8)
-
     def _fill(self, out: np.ndarray, places: np.ndarray, indices: np.ndarray) -> None:
         """Decode `indices` (k,) into `out` at `places` (k,), in the order of their bytes on disk."""
         if not len(indices):
@@ -124,7 +130,7 @@ class Pixels:
         self.read += len(indices)
         self._refuse_many()
 
-    def _decode(self, index: int) -> np.ndarray:
+    def _decode(self, index: int) -> Any:
         if index in self._stand_in:
             return self._read(self._stand_in[index])
         try:
@@ -136,16 +142,14 @@ class Pixels:
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
             return self._substitute(index, reason)
 
-    def _read(self, index: int) -> np.ndarray:
+    def _read(self, index: int) -> Any:
         row = int(self.rows[index])
         data = self.pool.read(row)
         if uids.of(data) != self.pool.index.uid(row):
             raise ValueError("its bytes were altered")
-        if self.fast:
-            return square_fast(decode_scaled(data, self.size), self.size)
-        return square(decode(data), self.size)
+        return self._decoded(data, index)
 
-    def _substitute(self, index: int, reason: str) -> np.ndarray:
+    def _substitute(self, index: int, reason: str) -> Any:
         uid = self.pool.index.uid(int(self.rows[index]))
         for attempt in range(TRIES):
             other = int(uids.fraction("stand-in", uid, attempt) * len(self))
@@ -174,6 +178,43 @@ class Pixels:
             uid, reason = min(self.lost.items())
             what = f"{len(self.lost)} of {read} pictures read are lost, more than {LOST_SHARE:.0%}"
             raise ValueError(f"{self.pool.folder}: {what} (uid {uid}: {reason}); {MEND}")
+
+
+class Pixels(Source[Tensor]):
+    """uint8 images (n, 3, size, size), for evaluation, and for training where they are stored at this size.
+
+    An image is scaled so that its shorter side is `size` (bicubic, antialiased) and cut to the centre square.
+
+    Args:
+        fast: decode and resize in about half the time, to slightly different pixels: jpegs larger than `size`
+            are scaled down while they are decoded (`winnow.pool.images.decode_scaled` says what differs), and
+            torch does the rest of the resizing, with coefficients of 16 bits where Pillow's have 22 (0.2 % of
+            the values differ, by 2 levels at most). For scoring at low resolution, and where decoding is the
+            bottleneck. Pixels are then in torch's channels_last memory format.
+    """
+
+    def __init__(
+        self, pool: Pool, rows: np.ndarray, size: int, cache_gb: float, threads: int, fast: bool = False
+    ) -> None:
+        self.fast = fast
+        super().__init__(pool, rows, size, cache_gb, threads)
+
+    def _bytes(self) -> int:
+        return len(self.rows) * 3 * self.size * self.size
+
+    def _space(self, count: int) -> np.ndarray:
+        """Room for pictures, (count, 3, size, size); in channels_last format where they are `fast`."""
+        if self.fast:
+            return np.empty((count, self.size, self.size, 3), np.uint8).transpose(0, 3, 1, 2)
+        return np.empty((count, 3, self.size, self.size), np.uint8)
+
+    def _decoded(self, data: bytes, index: int) -> np.ndarray:
+        if self.fast:
+            return square_fast(decode_scaled(data, self.size), self.size)
+        return square(decode(data), self.size)
+
+    def _batch(self, decoded: np.ndarray, indices: np.ndarray) -> Tensor:
+        return torch.from_numpy(decoded)
 
 
 def square(image: Image.Image, size: int) -> np.ndarray:

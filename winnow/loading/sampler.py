@@ -7,12 +7,14 @@ method 2) with splitmix64's finaliser as its round function (Steele, Lea and Flo
 exact permutations, and the same for the same seed and epoch on every machine.
 """
 
+from collections.abc import Sequence
 from functools import lru_cache
 
 import numpy as np
 
 LISTED = 2**20
 ROUNDS = 8
+PART = 1_000_000_007  # between the seeds of the parts of a mixture
 MIX = (np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB))
 
 
@@ -42,7 +44,37 @@ def candidates(step: int, size: int, examples: int, seed: int, rank: int = 0, ra
     return computed(positions, examples, seed, epoch)
 
 
-@lru_cache(maxsize=2)
+def mixture_candidates(
+    step: int, size: int, members: Sequence[np.ndarray], shares: Sequence[float], seed: int
+) -> np.ndarray:
+    """Indices (size,) int64 of the candidates of a step, each part of the examples at its own pace.
+
+    Args:
+        members: for each part the indices (m,) of its examples; shuffled and gone through on its own.
+        shares: of the candidates, one for each part, 1 in total.
+
+    Raises:
+        ValueError: if a part is smaller than its share of a super-batch.
+    """
+    drawn = []
+    for part, (mine, count) in enumerate(zip(members, counts_of(size, shares), strict=True)):
+        if count:
+            drawn.append(mine[candidates(step, count, len(mine), seed + PART * (part + 1))])
+    together = np.concatenate(drawn)
+    return together[np.random.Generator(np.random.PCG64([seed, PART, step])).permutation(len(together))]
+
+
+def counts_of(size: int, shares: Sequence[float]) -> list[int]:
+    """So many of each part, `size` in total: rounded down, the rest to the largest remainders."""
+    exact = [size * share for share in shares]
+    counts = [int(one) for one in exact]
+    short = sorted(range(len(exact)), key=lambda part: (counts[part] - exact[part], part))
+    for part in short[: size - sum(counts)]:
+        counts[part] += 1
+    return counts
+
+
+@lru_cache(maxsize=4)
 def permutation(examples: int, seed: int, epoch: int) -> np.ndarray:
     """The order of one epoch of a version of at most `LISTED` examples, (examples,) int64."""
     return np.random.Generator(np.random.PCG64([seed, epoch])).permutation(examples)
@@ -63,11 +95,12 @@ def _feistel(values: np.ndarray, half: int, keys: np.ndarray) -> np.ndarray:
     shift, mask = np.uint64(half), np.uint64((1 << half) - 1)
     left, right = values >> shift, values & mask
     for key in keys:
-        left, right = right, left ^ (_mixed(right + key) & mask)
+        left, right = right, left ^ (mixed(right + key) & mask)
     return (left << shift) | right
 
 
-def _mixed(values: np.ndarray) -> np.ndarray:
+def mixed(values: np.ndarray) -> np.ndarray:
+    """splitmix64's finaliser of each number, uint64."""
     values = (values ^ (values >> np.uint64(30))) * MIX[0]
     values = (values ^ (values >> np.uint64(27))) * MIX[1]
     return values ^ (values >> np.uint64(31))

@@ -1,9 +1,14 @@
-"""Views of a batch: random crops, flips and colour changes of each image, as a few batched operations.
+"""Views: random crops, flips and colour changes of each image of a batch.
 
-Per-image transforms (torchvision v2, lightly) make about 55 of DINO's 2 + 6 view sets a second on two cores,
-and would dominate training at 28 px; here one call cuts a batch. All randomness comes from the generator that
-is passed in, on the CPU, so that a GPU makes the same views and scoring does not disturb training. Departures
-from the papers: crops are bilinear, hue is rotated in YIQ space, and the blur is fixed at sigma = size / 28.
+Views of whole pictures are cut one by one in threads (winnow/loading/pictures.py) and coloured as a batch
+(winnow/loading/colours.py); an example's draws then depend on the generator's seed and on the example alone,
+not on the batch. What else is here is for pictures that are stored at the model's own size: they are a
+tensor, and a few batched operations make a view of all of them, where per-image transforms (torchvision v2,
+lightly) would dominate training at 28 px. Departures from the papers there: crops are bilinear, hue is
+rotated in YIQ space, and the blur is fixed at sigma = size / 28.
+
+All randomness comes from the generator that is passed in, on the CPU, so that a GPU makes the same views and
+scoring does not disturb training.
 """
 
 import math
@@ -13,18 +18,45 @@ import torch.nn.functional as F
 from torch import Generator, Tensor
 from torchvision.transforms.v2.functional import gaussian_blur
 
+from models.encoders import OWN, Normalisation
 from winnow.config.schema import View
+from winnow.loading.colours import LUMA, YIQ, recoloured
+from winnow.loading.pictures import RATIO, Pictures
 
-MEAN, STD = 0.5, 0.5  # of every encoder trained here; written into its config.json
-RATIO = (3 / 4, 4 / 3)  # aspect ratios of a crop, as in Inception-style cropping
-LUMA = (0.299, 0.587, 0.114)
-YIQ = torch.tensor([[0.299, 0.587, 0.114], [0.596, -0.274, -0.322], [0.211, -0.523, 0.312]])
+Images = Tensor | Pictures
 
 
-def make(images: Tensor, views: dict[str, View], generator: Generator) -> dict[str, list[Tensor]]:
-    """uint8 (B, 3, H, H) on any device -> for each name `count` float tensors (B, 3, S, S), normalised."""
+def make(
+    images: Images, views: dict[str, View], generator: Generator, normalisation: Normalisation = OWN
+) -> dict[str, list[Tensor]]:
+    """For each name `count` float tensors (B, 3, S, S), normalised, on the images' device.
+
+    Args:
+        images: uint8 (B, 3, H, H), or whole pictures.
+    """
+    if isinstance(images, Pictures):
+        return _of_pictures(images, views, generator, normalisation)
     pixels = images.float() / 255
-    return {name: [_one(pixels, view, generator) for _ in range(view.count)] for name, view in views.items()}
+    return {
+        name: [normalised(_one(pixels, view, generator), normalisation) for _ in range(view.count)]
+        for name, view in views.items()
+    }
+
+
+def normalised(pixels: Tensor, by: Normalisation) -> Tensor:
+    """Pixels (B, 3, H, W), clamped to [0, 1], in standard deviations from the mean."""
+    mean, std = (pixels.new_tensor(values)[:, None, None] for values in by)
+    return (pixels.clamp(0, 1) - mean) / std
+
+
+def _of_pictures(
+    pictures: Pictures, views: dict[str, View], generator: Generator, by: Normalisation
+) -> dict[str, list[Tensor]]:
+    noise = pictures.noise(generator)
+    wanted = [view for view in views.values() for _ in range(view.count)]
+    cut = pictures.cut([pictures.crops(view, noise) for view in wanted])
+    made = iter([recoloured(crops, view, noise, *by) for crops, view in zip(cut, wanted, strict=True)])
+    return {name: [next(made) for _ in range(view.count)] for name, view in views.items()}
 
 
 def _one(pixels: Tensor, view: View, generator: Generator) -> Tensor:
@@ -46,7 +78,7 @@ def _one(pixels: Tensor, view: View, generator: Generator) -> Tensor:
     if view.solarise:
         chosen = _chosen(pixels, view.solarise, generator)
         pixels = torch.where(chosen & (pixels >= 0.5), 1 - pixels, pixels)
-    return (pixels.clamp(0, 1) - MEAN) / STD
+    return pixels
 
 
 def crop(pixels: Tensor, size: int, scale: tuple[float, float], flip: float, generator: Generator) -> Tensor:

@@ -32,6 +32,13 @@ def execution() -> str:
     return time.strftime("%Y%m%d-%H%M%S", time.localtime(top.create_time())) + f"-{top.pid}"
 
 
+def process_seconds() -> float:
+    """How long this process has been running, its imports included."""
+    import psutil
+
+    return time.time() - float(psutil.Process().create_time())
+
+
 def end_with_dvc(seconds: float = 0.5) -> None:
     """End this process by SIGTERM soon after a dvc process that it descends from has ended, however that did.
 

@@ -8,6 +8,7 @@ import hashlib
 import json
 import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -33,10 +34,14 @@ def partial_folder(root: Path, work: str, inputs: Any, *modules: str) -> Path:
     return folder
 
 
-def deliver(folder: Path, target: Path) -> None:
-    """Move a whole result file by file into a folder on the same disk."""
+def deliver(folder: Path, target: Path, place: Callable[[Path], Path] = Path) -> None:
+    """Move a whole result file by file into a folder on the same disk.
+
+    Args:
+        place: from a file's path in `folder` to its path in `target`; by default the same.
+    """
     for path in sorted(path for path in folder.rglob("*") if path.is_file()):
-        final = target / path.relative_to(folder)
+        final = target / place(path.relative_to(folder))
         final.parent.mkdir(parents=True, exist_ok=True)
         os.replace(path, final)
     shutil.rmtree(folder)

@@ -27,8 +27,9 @@ from winnow.pipeline.execution import end_with_dvc, execution
 from winnow.pipeline.files import write_json
 from winnow.pipeline.follower import Follower
 from winnow.pipeline.lock import exclusive
-from winnow.pipeline.progress import Timings, track
+from winnow.pipeline.progress import track
 from winnow.pipeline.stages import Entry, Stages
+from winnow.pipeline.timings import Timings
 from winnow.pipeline.workspace import Workspace
 
 Check = Callable[[Params], None]
@@ -63,6 +64,28 @@ class Stage:
         return self.entry.key
 
     @property
+    def arm(self) -> str:
+        """The arm whose encoder the stage makes or measures.
+
+        Raises:
+            ValueError: if it runs for no arm.
+        """
+        if self.entry.arm is None:
+            raise ValueError(f"{self.entry.name}: runs for no arm")
+        return self.entry.arm
+
+    @property
+    def set(self) -> str:
+        """The task set that a task measures on.
+
+        Raises:
+            ValueError: if the stage is no task.
+        """
+        if self.entry.set is None:
+            raise ValueError(f"{self.entry.name}: measures on no task set")
+        return self.entry.set
+
+    @property
     def address(self) -> str:
         """The stage's DVC name, such as `pretrain@supervised-hard`."""
         return self.entry.address
@@ -83,9 +106,16 @@ class Stage:
         """
         return plugin_config(config, f"tasks.{self.entry.name}", self.params.tasks.get(self.entry.name))
 
-    def track(self, items: Iterable[Any], total: int | None = None, description: str = "") -> Iterator[Any]:
-        """Iterate with a progress bar, silent where nobody watches."""
-        return track(items, total=total, description=description or self.address)
+    def track(
+        self,
+        items: Iterable[Any],
+        total: int | None = None,
+        description: str = "",
+        unit: str = "step",
+        per: int = 1,
+    ) -> Iterator[Any]:
+        """Iterate with a progress bar, silent where nobody watches; by default over steps of training."""
+        return track(items, total=total, description=description or self.address, unit=unit, per=per)
 
     def write_records(self) -> None:
         """Write metrics.json (no time, no energy: reproducible) and cost.json beside it, into the work
@@ -171,7 +201,8 @@ def _execute(run: Callable[[Stage], None], entry: Entry, params: Params, workspa
         raise
     # The last stage waits, so that what comes after it finds everything logged.
     follower.finish("FINISHED", wait=entry.name == "compare")
-    timings.done(entry.address, stage.meter.seconds)
+    # A stage that resumed measured its last part only, and says so in its facts.
+    timings.done(entry.address, stage.meter.seconds, whole=not stage.facts)
 
 
 def _fail(line: str, code: int) -> NoReturn:

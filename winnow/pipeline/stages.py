@@ -16,7 +16,6 @@ from typing import Any, Self
 import yaml
 
 VERSION = re.compile(r"data/versions/([^/]+)(?:/|$)")
-ENCODERS = "results/pretrain/"
 
 
 @dataclass(frozen=True)
@@ -33,6 +32,8 @@ class Entry:
     deps: tuple[str, ...]
     outs: tuple[str, ...]  # metrics and plots among them
     params: tuple[str, ...] = ()  # the keys of params.yaml that shape its result, dotted
+    arm: str | None = None  # whose encoder it makes or measures
+    set: str | None = None  # the task set that it measures on
 
     @property
     def address(self) -> str:
@@ -62,11 +63,7 @@ class Entry:
     @property
     def is_task(self) -> bool:
         """Whether it measures an arm's encoder."""
-        return (
-            self.section == "arms"
-            and any(path.startswith(ENCODERS) for path in self.deps)
-            and (self.name != "pretrain")
-        )
+        return self.set is not None
 
     def needs(self, other: "Entry") -> bool:
         """Whether it depends on an out of the other."""
@@ -101,7 +98,7 @@ class Stages:
 
     @property
     def tasks(self) -> list[str]:
-        """The names of the downstream tasks."""
+        """The names of the downstream tasks that measure anything."""
         return list(dict.fromkeys(entry.name for entry in self.entries.values() if entry.is_task))
 
     @cached_property
@@ -125,17 +122,26 @@ def _entries(name: str, block: Mapping[str, Any], params: Mapping[str, Any]) -> 
     body = block.get("do", block)
     kinds = (("deps",), ("outs", "metrics", "plots"), ("params",))
     if "do" not in block:
-        return [Entry(name, None, None, *(_paths(body, kind, params, {}) for kind in kinds))]
+        deps, outs, keys = (_paths(body, kind, params, {}) for kind in kinds)
+        return [Entry(name, None, None, deps, outs, keys)]
     section = block["foreach"][2:-1]
     items = select(params, section)
     if isinstance(items, list):  # DVC names the stages after the items
         named = {str(item): {"item": item} for item in items}
     else:
         named = {key: {"key": key, "item": item} for key, item in items.items()}
-    return [
-        Entry(name, key, section, *(_paths(body, kind, params, item) for kind in kinds))
-        for key, item in named.items()
-    ]
+    entries = []
+    for key, item in named.items():
+        deps, outs, keys = (_paths(body, kind, params, item) for kind in kinds)
+        entries.append(Entry(name, key, section, deps, outs, keys, *_measured(section, item)))
+    return entries
+
+
+def _measured(section: str, item: Mapping[str, Any]) -> tuple[str | None, str | None]:
+    """The arm and the task set of a stage, where it has them."""
+    if section.startswith("cells."):
+        return item["item"]["arm"], item["item"]["set"]
+    return (item["key"], None) if section == "arms" else (None, None)
 
 
 def _paths(

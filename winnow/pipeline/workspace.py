@@ -33,9 +33,13 @@ class Workspace:
     def conf(self) -> Path:
         return self.root / "conf"
 
-    @property
-    def pool(self) -> Path:
-        return self.root / "data/pool"
+    def dataset(self, role: str, name: str) -> Path:
+        """The folder of an ingested dataset: its shards, index and classes."""
+        return self.root / "data/datasets" / role / name
+
+    def provenance(self, name: str) -> Path:
+        """The folder of what only reports may know of an ingested dataset: drops, corruption, source keys."""
+        return self.root / "data/provenance" / name
 
     def version(self, name: str) -> Path:
         """The folder of a dataset version."""
@@ -45,9 +49,9 @@ class Workspace:
         """The uids of a version."""
         return self.version(version) / "uids.npy"
 
-    def split(self, name: str) -> Path:
-        """The uids of a task split: test, probe, val, or labels-FRACTION."""
-        return self.root / "data/splits" / f"{name}.npy"
+    def split(self, task_set: str, name: str) -> Path:
+        """The uids of a split of a task set: test, probe, val, or labels-FRACTION."""
+        return self.root / "data/splits" / task_set / f"{name}.npy"
 
     @property
     def references(self) -> Path:
@@ -62,9 +66,9 @@ class Workspace:
         """The folder of an arm's encoder, trace and curve."""
         return self.root / "results/pretrain" / name
 
-    def task(self, task: str, arm: str) -> Path:
-        """The folder of what a task measured on an arm's encoder."""
-        return self.root / "results/tasks" / task / arm
+    def task(self, task: str, arm: str, task_set: str) -> Path:
+        """The folder of what a task measured on an arm's encoder with a task set."""
+        return self.root / "results/tasks" / task / arm / task_set
 
     @property
     def comparison(self) -> Path:

@@ -1,4 +1,4 @@
-"""The part of a pool's index that training reads, in 44 bytes an image, and uids as a sequence without text.
+"""The part of a pool's index that training reads, in 45 bytes an image, and uids as a sequence without text.
 
 index.parquet has a row for each image, with texts that locating its bytes does not need. Here are the columns
 that it does need, as flat arrays. Reading and sorting them takes seconds for ten million rows, so a large
@@ -32,24 +32,27 @@ TYPES = {
     "offset": np.int64,
     "size": np.int32,
     "label": np.int32,
+    "rank": np.uint8,
 }
 SCHEMA = pa.schema({name: pa.from_numpy_dtype(kind) for name, kind in TYPES.items()})
-COPIED = ("shard", "offset", "size", "label")
+READ = ("shard", "offset", "size", "label")
+COPIED = (*READ, "rank")
+RANKS = 3  # of a row within its index: the test split, trusted, the rest
 
 
 class Index:
     """Columns of n images, each (n,).
 
-    `shard`, `offset`, `size`, `label` and `place` are in the order of index.parquet. `high`, `low` (the
-    halves of a uid) and `row` are in ascending order of uids; `place[row]` is the position of the row's uid
-    there. Equal uids may have different labels and captions; they are ordered as curation trusts them: the
-    test split, trusted, the rest, each by row. So the first is the one that curation keeps.
+    `shard`, `offset`, `size`, `label`, `rank` and `place` are in the order of index.parquet. `high`, `low`
+    (the halves of a uid) and `row` are in ascending order of uids; `place[row]` is the position of the row's
+    uid there. Equal uids may have different labels and captions; they are ordered as curation trusts them:
+    the test split, trusted, the rest (`rank`), each by row. So the first is the one that curation keeps.
     """
 
     def __init__(self, columns: dict[str, np.ndarray]) -> None:
         self.high, self.low = columns["high"], columns["low"]
         self.row, self.place = columns["row"], columns["place"]
-        self.shard, self.offset, self.size, self.label = (columns[name] for name in COPIED)
+        self.shard, self.offset, self.size, self.label, self.rank = (columns[name] for name in COPIED)
 
     @classmethod
     def open(cls, path: Path, cache: Path | None = None) -> Self:
@@ -69,6 +72,37 @@ class Index:
             _write_cache(cached, _columns(file))
         table = pa.ipc.open_file(pa.memory_map(str(cached))).read_all()
         return cls({name: _flat(table[name].chunk(0)) for name in SCHEMA.names})
+
+    @classmethod
+    def join(
+        cls,
+        indexes: Sequence[Self],
+        shards: Sequence[int],
+        labels: Sequence[np.ndarray],
+        trusted: Sequence[bool],
+    ) -> Self:
+        """One index over the rows of several, in their order; of equal uids a trusted index's come first.
+
+        Args:
+            shards: added to the shard numbers of each index.
+            labels: for each index a new label for each of its labels, (classes,).
+        """
+        rows = {
+            "high": [one.high[one.place] for one in indexes],
+            "low": [one.low[one.place] for one in indexes],
+        }
+        rows |= {name: [getattr(one, name) for one in indexes] for name in COPIED}
+        rows["shard"] = [one.shard + np.int32(shard) for one, shard in zip(indexes, shards, strict=True)]
+        rows["label"] = [
+            np.append(new, -1).astype(np.int32)[one.label] for one, new in zip(indexes, labels, strict=True)
+        ]
+        rows["rank"] = [
+            one.rank + np.uint8(0 if first else RANKS) for one, first in zip(indexes, trusted, strict=True)
+        ]
+        columns = {name: np.concatenate(parts) for name, parts in rows.items()}
+        columns["place"] = np.empty(len(columns["high"]), np.uint32)
+        _sort(columns, columns["rank"])
+        return cls(columns)
 
     def __len__(self) -> int:
         return len(self.row)
@@ -154,17 +188,17 @@ def _columns(file: pq.ParquetFile) -> dict[str, np.ndarray]:
     """The columns, from the parquet file batch by batch: its texts are never all in memory."""
     count = file.metadata.num_rows
     columns: dict[str, np.ndarray] = {name: np.empty(count, kind) for name, kind in TYPES.items()}
-    start, rank = 0, np.empty(count, np.uint8)
-    for batch in file.iter_batches(BATCH, columns=["uid", "split", "trusted", *COPIED]):
+    start = 0
+    for batch in file.iter_batches(BATCH, columns=["uid", "split", "trusted", *READ]):
         part = slice(start, start + len(batch))
         digits = batch.column("uid").cast(pa.binary()).cast(pa.binary(32))
         view = memoryview(digits.buffers()[1])[32 * digits.offset : 32 * (digits.offset + len(digits))]
         columns["high"][part], columns["low"][part] = _split(view)
-        for name in COPIED:
+        for name in READ:
             columns[name][part] = _flat(batch.column(name))
-        rank[part] = _rank(batch)
+        columns["rank"][part] = _rank(batch)
         start = part.stop
-    _sort(columns, rank)
+    _sort(columns, columns["rank"])
     return columns
 
 

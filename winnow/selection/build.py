@@ -1,58 +1,80 @@
 """From an arm of params.yaml to its selector, what a step of it costs, and how many steps there are."""
 
 from dataclasses import dataclass
+from typing import Any
 
+import numpy as np
 from lightning_fabric import Fabric
 
+from models.encoders import Normalisation
 from models.methods import Objective
 from models.methods import load as load_method
-from winnow.config.derive import needs_pool_model, needs_reference
+from winnow.config.derive import needs_pool_model, needs_reference, parts
+from winnow.config.derived import NOTHING
 from winnow.config.schema import REFERENCE, Arm, Params
+from winnow.config.starts import arm_budget
 from winnow.loading.examples import Examples
+from winnow.pipeline.files import read_json
 from winnow.pipeline.workspace import Workspace
 from winnow.pool import uids as uid_files
 from winnow.pool.pool import Pool
-from winnow.selection.cost import StepFlops, step_flops, steps_within
-from winnow.selection.policy import in_batch
+from winnow.selection.cost import StepFlops, step_flops, steps_within, trained_flops
+from winnow.selection.policy import UNIFORM, in_batch
 from winnow.selection.reference import Online, Reference
 from winnow.selection.reference_record import Record, open_reference
 from winnow.selection.scorers import Proxy
-from winnow.selection.selector import Replay, Selector
+from winnow.selection.selector import Mixture, Replay, Selector
 from winnow.selection.trace import replayed
 from winnow.training.build import build, open_for
+from winnow.training.schedule import from_scratch, held_steps, recipe_of
 from winnow.versions.flops import CurationFlops
 
 # Added to an arm's seed for a proxy, and for an online reference: neither may start as a copy of the learner.
 PROXY, ONLINE = 250_000, 750_000
+FROZEN = "frozen"  # what stopped an arm that trains nothing
 
 
 @dataclass(frozen=True)
 class Charge:
-    """FLOPs charged to an arm before its first step: shares of its version's curation and its reference."""
+    """FLOPs charged to an arm before its first step: shares of its version's curation, of its reference, and
+    of the arm whose encoder it starts from. None: it starts from weights that nobody knows the cost of.
+    """
 
     curate: int
     reference: int
+    weights: int | None = 0
 
     @property
     def total(self) -> int:
-        return self.curate + self.reference
+        """All that is known."""
+        return self.curate + self.reference + (self.weights or 0)
+
+    def with_spent(self, spent: dict[str, int]) -> dict[str, int | None]:
+        """By purpose, with what was spent since, and the sum of all that is known."""
+        weights = {} if self.weights == 0 else {"weights": self.weights}
+        whole = {"curate": self.curate, "reference": self.reference, **weights, **spent}
+        return {**whole, "total": self.total + sum(spent.values())}
 
 
 @dataclass(frozen=True)
 class Selection:
-    """The selector, for how many steps, what a step costs, what was charged before, and what ends the run."""
+    """The selector, for how many steps, what a step costs, what was charged before, and what ends the run.
+
+    In the first `held` steps the encoder is held, so that they cost less.
+    """
 
     selector: Selector
     steps: int
     step: StepFlops
     charge: Charge
     stopped_by: str
+    held: int = 0
 
-    def flops(self, steps: int) -> dict[str, int]:
+    def flops(self, steps: int) -> dict[str, Any]:
         """All that the arm has spent after so many steps, by purpose."""
-        spent = {"score": steps * self.step.score, "train": steps * self.step.train}
-        total = self.charge.total + sum(spent.values())
-        return {"curate": self.charge.curate, "reference": self.charge.reference, **spent, "total": total}
+        trained = trained_flops(self.step, steps, self.held)
+        spent = {"score": steps * self.step.score, "train": trained}
+        return self.charge.with_spent(spent)
 
 
 def build_selection(
@@ -63,25 +85,30 @@ def build_selection(
     Raises:
         ValueError: if a file that the policy reads is missing or does not fit, or the budget buys no step.
     """
-    policy, recipe, seed = params.policies[arm.policy], params.methods[arm.method], arm_seed(params, arm)
+    if arm.frozen:  # nothing is trained, and nothing charged but the weights
+        charge = Charge(0, 0, _weights_charge(params, arm, workspace))
+        selector = Selector(UNIFORM, params.methods[arm.method], data, None, 0)
+        return Selection(selector, 0, StepFlops(0, 0), charge, FROZEN)
+    policy, seed = params.policies[arm.policy], arm_seed(params, arm)
+    recipe = recipe_of(params, arm.method, arm.backbone)
     charge = _charge(params, arm, workspace)
     reference = _reference(params, arm, workspace, data)
     proxy = build(params, arm.method, policy.proxy, data.classes, seed + PROXY) if policy.proxy else None
     online = build(params, arm.method, policy.online, data.classes, seed + ONLINE) if policy.online else None
     step = step_flops(objective, recipe, policy, data, proxy, reference, online)
-    steps = steps_within(params.pretrain.budget, charge.total, step)
+    steps = steps_within(arm_budget(params, arm), charge.total, step, recipe)
     if policy.scorer == "replay":
         chosen = replayed(workspace.root / arm.dvc.trace, data.uids)
         replay = Replay(policy, recipe, data, chosen, seed)
         steps, stopped_by = min((steps, "budget"), (replay.steps, "examples"))
-        return Selection(replay, steps, step, charge, stopped_by)
+        return Selection(replay, steps, step, charge, stopped_by, held_steps(recipe, steps))
     if online:
-        model = Proxy(fabric, online, recipe, steps)
-        trusted = _trusted(params, arm, workspace, data.pixels.pool)
+        model = Proxy(fabric, online, from_scratch(recipe), steps)
+        trusted = _trusted(params, arm, workspace, data.pixels.pool, data.normalisation)
         reference = Online(model, trusted, recipe, policy, seed + ONLINE)
-    scorer = Proxy(fabric, proxy, recipe, steps) if proxy else None
-    selector = Selector(policy, recipe, data, reference, seed, scorer)
-    return Selection(selector, steps, step, charge, "budget")
+    scorer = Proxy(fabric, proxy, from_scratch(recipe), steps) if proxy else None
+    selector = Selector(policy, recipe, data, reference, seed, scorer, _mixture(arm, workspace, data))
+    return Selection(selector, steps, step, charge, "budget", held_steps(recipe, steps))
 
 
 def arm_seed(params: Params, arm: Arm) -> int:
@@ -89,8 +116,23 @@ def arm_seed(params: Params, arm: Arm) -> int:
     return 1_000_003 * params.seed + arm.seed
 
 
-def _trusted(params: Params, arm: Arm, workspace: Workspace, pool: Pool) -> Examples:
-    return open_for(params, arm.method, arm.backbone, pool, uid_files.load(workspace.uids(REFERENCE)))
+def _mixture(arm: Arm, workspace: Workspace, data: Examples) -> Mixture | None:
+    """The examples of each part of a union with shares."""
+    if arm.mixture is None:
+        return None
+    place = {uid: index for index, uid in enumerate(data.uids)}
+    joined = (uid_files.load(workspace.uids(one)) for one in parts(arm.version))
+    return [np.array([place[uid] for uid in uids], np.int64) for uids in joined], arm.mixture
+
+
+def arm_uids(arm: Arm, workspace: Workspace) -> list[str]:
+    """The uids that the arm trains on: those of its version, or of all parts of a union, sorted."""
+    return sorted({uid for one in parts(arm.version) for uid in uid_files.load(workspace.uids(one))})
+
+
+def _trusted(params: Params, arm: Arm, workspace: Workspace, pool: Pool, by: Normalisation) -> Examples:
+    uids = uid_files.load(workspace.uids(REFERENCE))
+    return open_for(params, arm.method, arm.backbone, pool, uids, normalisation=by)
 
 
 def _reference(params: Params, arm: Arm, workspace: Workspace, data: Examples) -> Reference | None:
@@ -109,13 +151,25 @@ def _charge(params: Params, arm: Arm, workspace: Workspace) -> Charge:
 
     The training of a reference that also made the arm's version is charged once, with the larger share.
     """
-    making = CurationFlops.read(workspace.version(arm.version))
+    making = CurationFlops()
+    for one in parts(arm.version):
+        making = making.joined(CurationFlops.read(workspace.version(one)))
     shares, policy = params.pretrain, params.policies[arm.policy]
-    curated = int(shares.curation_share * making.curate)
+    curated, weights = int(shares.curation_share * making.curate), _weights_charge(params, arm, workspace)
     if not needs_reference(policy):
-        return Charge(curated, 0)
+        return Charge(curated, 0, weights)
     folder = workspace.root / arm.dvc.reference
     spent = Record.read(folder).spent(needs_pool_model(policy))
     common = making.references.get(folder.name, 0)
     both = int(min(shares.curation_share, shares.reference_share) * common)
-    return Charge(curated, int(shares.reference_share * spent) - both)
+    return Charge(curated, int(shares.reference_share * spent) - both, weights)
+
+
+def _weights_charge(params: Params, arm: Arm, workspace: Workspace) -> int | None:
+    """The arm's share of all that was charged to the arm whose encoder it starts from."""
+    if arm.dvc.weights == NOTHING:
+        return 0
+    if arm.dvc.weights_record == NOTHING:
+        return None
+    trained = read_json(workspace.root / arm.dvc.weights_record, "make it again with: dvc repro -f pretrain")
+    return int(params.pretrain.weights_share * trained["flops"]["total"])

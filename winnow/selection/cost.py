@@ -1,5 +1,6 @@
 """What a step costs in FLOPs, counted once on the meta device, and how many steps a budget buys."""
 
+import bisect
 from dataclasses import dataclass
 
 import torch
@@ -12,14 +13,19 @@ from winnow.config.schema import Method, Policy, View
 from winnow.loading.examples import Examples
 from winnow.selection.policy import batch_parts, criterion, in_batch, score_views, super_batch
 from winnow.selection.reference import Reference
+from winnow.training.schedule import held_steps, hold
 
 
 @dataclass(frozen=True)
 class StepFlops:
-    """FLOPs of one step: scoring the super-batch, training on the sub-batch (forward and backward)."""
+    """FLOPs of one step: scoring the super-batch, training on the sub-batch (forward and backward).
+
+    `held` are those of training while the encoder is held: its forward, and the heads.
+    """
 
     score: int
     train: int
+    held: int = 0
 
     @property
     def total(self) -> int:
@@ -52,12 +58,22 @@ def step_flops(
         among = in_batch(policy, reference.objective.PAIR)
         if among or (policy.sampler == "joint" and "reference" in criterion(policy).NEEDS):
             score += pair_flops(reference, candidates, among)
-    return StepFlops(score, train_flops(objective, recipe, policy, data))
+    held = train_flops(objective, recipe, policy, data, held=True) if recipe.freeze else 0
+    return StepFlops(score, train_flops(objective, recipe, policy, data), held)
 
 
-def train_flops(objective: Objective, recipe: Method, policy: Policy, data: Examples) -> int:
-    """FLOPs of one step on a sub-batch: forward and backward, in the parts that it is trained in."""
+def train_flops(
+    objective: Objective, recipe: Method, policy: Policy, data: Examples, held: bool = False
+) -> int:
+    """FLOPs of one step on a sub-batch: forward and backward, in the parts that it is trained in.
+
+    Args:
+        held: whether the encoder is held, and only what stands on it is trained.
+    """
     meta_copy = on_meta(objective).train()
+    if held:
+        assert isinstance(meta_copy, Objective)
+        hold(meta_copy, list(meta_copy.trained().parameters()), held)
     parts = batch_parts(recipe.views, policy)
     size = recipe.batch_size // len(parts)
     batches = [meta_batch(views, size, data, patch_size) for views, patch_size in parts]
@@ -102,15 +118,32 @@ def meta_batch(views: dict[str, View], count: int, data: Examples, patch_size: i
     return Batch(drawn, labels, tokens, patch_size)
 
 
-def steps_within(budget: float, charged: int, step: StepFlops) -> int:
+def trained_flops(step: StepFlops, steps: int, held: int) -> int:
+    """FLOPs of training for so many steps, the first `held` of them with the encoder held."""
+    held = min(held, steps)
+    return held * step.held + (steps - held) * step.train
+
+
+def steps_within(budget: float, charged: int, step: StepFlops, recipe: Method | None = None) -> int:
     """How many whole steps fit into the budget after `charged` FLOPs.
+
+    Args:
+        recipe: of which a share of the steps may be cheaper, because the encoder is held.
 
     Raises:
         ValueError: if not even one step fits.
     """
     steps = int((budget - charged) // step.total)
+    if recipe and recipe.freeze:
+
+        def fits(count: int) -> bool:
+            spent = count * step.score + trained_flops(step, count, held_steps(recipe, count))
+            return charged + spent <= budget
+
+        most = max(0, int((budget - charged) // (step.score + min(step.train, step.held)))) + 1
+        steps = bisect.bisect_left(range(1, most + 1), True, key=lambda count: not fits(count))
     if steps < 1:
-        shares = f"curation's and the reference's share is {charged:.4g}, one step {step.total:.4g}"
+        shares = f"version's, reference's and weights' share is {charged:.4g}, one step {step.total:.4g}"
         least = f"{charged + step.total:.4g}"
         raise ValueError(f"pretrain.budget: {budget:.4g} FLOPs; {shares}: give at least {least}")
     return steps

@@ -9,13 +9,14 @@ from types import ModuleType
 
 import numpy as np
 import torch
-from torch import Generator, Tensor
+from torch import Generator
 
 from models.methods import Batch
 from winnow.config.derive import scores_now
 from winnow.config.plugins import load_plugin
 from winnow.config.schema import Method, Policy, View
 from winnow.loading.examples import Examples
+from winnow.loading.views import Images
 
 UNIFORM = Policy(criterion="uniform")  # of references and of finetuning
 Views = dict[str, View]
@@ -63,13 +64,13 @@ def batch_parts(views: Views, policy: Policy) -> list[tuple[Views, int | None]]:
 def in_parts(
     data: Examples,
     indices: np.ndarray,
-    images: Tensor,
+    images: Images,
     views: Views,
     policy: Policy,
     noise: Generator,
     device: torch.device,
 ) -> list[Batch]:
-    """A batch to train on, in the parts of `batch_parts`; `images` (b, 3, S, S) belong to `indices` (b,)."""
+    """A batch to train on, in the parts of `batch_parts`; `images` belong to `indices` (b,)."""
     parts = batch_parts(views, policy)
     size = len(indices) // len(parts)
     cuts = [slice(i * size, (i + 1) * size) for i in range(len(parts))]

@@ -49,7 +49,9 @@ class Record:
 
     @classmethod
     def of(cls, params: Params, method: str, classes: int, flops: dict[str, int]) -> "Record":
-        backbone = asdict(params.backbones[params.reference.backbone])
+        whole = asdict(params.backbones[str(params.reference.backbone)])
+        # No reference starts from weights.
+        backbone = {name: whole[name] for name in ("name", "image_size", "kwargs")}
         return cls(method, dict(params.methods[method].settings), backbone, classes, flops)
 
     @classmethod

@@ -16,6 +16,7 @@ from winnow.config.derive import needs_pool_model, scores_now
 from winnow.config.schema import Method, Policy
 from winnow.loading import sampler
 from winnow.loading.examples import Examples
+from winnow.loading.views import Images
 from winnow.selection.policy import UNIFORM, criterion, in_batch, in_parts, score_views, super_batch
 from winnow.selection.reference import Online, Reference
 from winnow.selection.scorers import Learner
@@ -23,6 +24,7 @@ from winnow.training.device import generator
 from winnow.training.nonfinite import refuse_nonfinite
 from winnow.training.picked import Picked
 
+Mixture = tuple[list[np.ndarray], list[float]]  # the indices of each part, and its share of a super-batch
 REJECTED = 8  # one rejected candidate is recorded for each 8 that are trained on
 
 
@@ -32,6 +34,7 @@ class Selector:
     Args:
         reference: where the policy needs one; a finished one of the examples of `data`, or an online one.
         scorer: the learner itself by default.
+        mixture: of a union with a share for each part.
 
     Raises:
         ValueError: if policy and reference do not fit each other, before anything is computed.
@@ -45,6 +48,7 @@ class Selector:
         reference: Reference | None,
         seed: int,
         scorer: Learner | None = None,
+        mixture: Mixture | None = None,
     ) -> None:
         self.policy, self.recipe, self.data, self.seed = policy, recipe, data, seed
         self.criterion = criterion(policy)
@@ -54,15 +58,22 @@ class Selector:
         self.pair = reference.objective.PAIR if reference and reference.objective is not None else ""
         self.batch_size = recipe.batch_size
         self.candidates = super_batch(recipe, policy)
-        sampler.epoch_steps(len(data), self.candidates)
+        self.mixture = mixture
+        if mixture is None:
+            sampler.epoch_steps(len(data), self.candidates)
+        else:
+            self.indices(0)
 
     def indices(self, step: int) -> np.ndarray:
         """The candidates of a step, (B,)."""
+        if self.mixture is not None:
+            members, shares = self.mixture
+            return sampler.mixture_candidates(step, self.candidates, members, shares, self.seed)
         return sampler.candidates(step, self.candidates, len(self.data), self.seed)
 
     @torch.no_grad()
     def pick(
-        self, objective: nn.Module, indices: np.ndarray, images: Tensor, step: int, device: torch.device
+        self, objective: nn.Module, indices: np.ndarray, images: Images, step: int, device: torch.device
     ) -> Picked:
         """Score the candidates (B,) and take the sub-batch (b,)."""
         batch = self._scoring_batch(indices, images, step, device)
@@ -77,7 +88,7 @@ class Selector:
         best_first = torch.sort(scores, descending=True, stable=True).indices
         rank[best_first] = torch.arange(len(scores), dtype=torch.int32)
 
-        def picked(rows: Tensor, images: Tensor | None, rejected: Picked | None) -> Picked:
+        def picked(rows: Tensor, images: Images | None, rejected: Picked | None) -> Picked:
             reasons = own[rows], other[rows], scores[rows], rank[rows]
             return Picked(indices[rows.numpy()], images, *reasons, rejected)
 
@@ -85,7 +96,7 @@ class Selector:
         return picked(chosen, images[chosen], picked(rest, None, None) if len(rest) else None)
 
     def _scoring_batch(
-        self, indices: np.ndarray, images: Tensor, step: int, device: torch.device
+        self, indices: np.ndarray, images: Images, step: int, device: torch.device
     ) -> Batch | None:
         """The views of the candidates that are scored in this step; None where no model scores."""
         if not (scores_now(self.policy) or isinstance(self.reference, Online)):

@@ -47,7 +47,7 @@ def write_trace(
     selected = np.concatenate([np.full(len(part["step"]), part is trained) for part in parts])
     order = np.lexsort((~selected, rows["step"]))
     columns: dict[str, Any] = {"step": pa.array(rows["step"][order], pa.int32())}
-    columns["uid"] = pa.array(uids).take(pa.array(rows["index"][order])).dictionary_encode()
+    columns["uid"] = pa.array(uids).take(pa.array(rows["index"][order], pa.int64())).dictionary_encode()
     columns["selected"] = pa.array(selected[order])
     columns["rank"] = pa.array(rows["rank"][order], pa.int32())
     for name in FLOATS:

@@ -25,6 +25,7 @@ from winnow.training.checkpoint import Checkpoint
 from winnow.training.device import generator
 from winnow.training.loop import Loop
 from winnow.training.nonfinite import refuse_nonfinite
+from winnow.training.schedule import from_scratch
 
 Bar = Callable[[Iterable[int]], Iterator[int]]
 CHUNK = 512  # examples scored at once: a contrastive loss depends on it; about a learner's super-batch
@@ -48,8 +49,8 @@ def train_reference(
     checkpoint: Checkpoint | None = None,
 ) -> tuple[Loop, int]:
     """Train a small model of the method on `data`, uniformly: its finished loop, and its FLOPs."""
-    recipe, seed = params.methods[method], reference_seed(params)
-    objective = build(params, method, params.reference.backbone, data.classes, seed)
+    recipe, seed = from_scratch(params.methods[method]), reference_seed(params)
+    objective = build(params, method, str(params.reference.backbone), data.classes, seed)
     step, steps = step_flops(objective, recipe, UNIFORM, data), reference_steps(params, method)
     loop = Loop(fabric, objective, data, recipe, Selector(UNIFORM, recipe, data, None, seed), steps, seed)
     loop.run(bar=bar, checkpoint=checkpoint)

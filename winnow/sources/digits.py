@@ -13,7 +13,7 @@ from collections.abc import Iterator
 import numpy as np
 from PIL import Image
 
-from winnow.config.schema import Dataset
+from winnow.config.datasets import Dataset
 from winnow.ingest.example import Example
 from winnow.pool.images import to_png
 

@@ -37,9 +37,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from winnow.config.datasets import Dataset
 from winnow.config.errors import ParamsError
 from winnow.config.parse import plugin_config
-from winnow.config.schema import Dataset
 from winnow.ingest.example import Example
 from winnow.pipeline.workspace import Workspace
 from winnow.pool import uids

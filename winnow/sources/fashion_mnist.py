@@ -27,8 +27,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from winnow.config.datasets import Dataset
 from winnow.config.errors import ParamsError
-from winnow.config.schema import Dataset
 from winnow.ingest.example import Example
 from winnow.pipeline.files import replacing
 from winnow.pipeline.workspace import Workspace

@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 
+from winnow.config.datasets import Dataset
 from winnow.config.errors import ParamsError
-from winnow.config.schema import Dataset
 from winnow.ingest.example import Example
 from winnow.sources.formats import files, names, splits
 

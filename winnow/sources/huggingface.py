@@ -35,9 +35,9 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from winnow.config.datasets import Dataset
 from winnow.config.errors import ParamsError
 from winnow.config.parse import plugin_config
-from winnow.config.schema import Dataset
 from winnow.ingest.example import Example
 from winnow.sources.formats import files, splits
 

@@ -22,9 +22,9 @@ import pyarrow as pa
 import pyarrow.csv as csv
 import pyarrow.dataset as ds
 
+from winnow.config.datasets import Dataset
 from winnow.config.errors import ParamsError
 from winnow.config.parse import plugin_config
-from winnow.config.schema import Dataset
 from winnow.ingest.example import Example
 from winnow.sources.formats import files, splits
 

@@ -23,9 +23,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from winnow.config.bounds import one_of
+from winnow.config.datasets import Dataset
 from winnow.config.errors import ParamsError
 from winnow.config.parse import plugin_config
-from winnow.config.schema import Dataset
 from winnow.ingest.example import Example, Object
 from winnow.sources.formats import files, splits
 

@@ -40,9 +40,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from winnow.config.datasets import Dataset
 from winnow.config.errors import ParamsError
 from winnow.config.parse import plugin_config
-from winnow.config.schema import Dataset
 from winnow.ingest.example import Example, Unreadable
 from winnow.sources.formats import files, names
 from winnow.sources.formats import shards as shard_urls

@@ -79,7 +79,11 @@ def log_comparison(runs: Runs, execution: str) -> None:
     rows: list[dict[str, Any]] = json.loads((folder / "table.json").read_text(encoding="utf-8"))
     for row in rows:
         address = f"pretrain@{row['arm']}"
-        points = {f"eval/{key.replace('.', '_')}": value for key, value in row["tasks"].items()}
+        points = {
+            f"eval/{name}/{key.replace('.', '_')}": value
+            for name, values in row["tasks"].items()
+            for key, value in values.items()
+        }
         points |= {f"cost/arm_flops_{purpose}": value for purpose, value in row["flops"].items()}
         points |= {"cost/arm_kwh": row["kwh"], "cost/arm_gco2e": row["gco2e"]}
         for run in runs.find(winnow__execution=execution, dvc__stage=address)[:1]:

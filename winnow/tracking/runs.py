@@ -15,6 +15,7 @@ from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, Run,
 from winnow.pipeline.workspace import Workspace
 
 EXPERIMENT = "winnow"
+SQLITE = "sqlite:///"
 PARAM_LENGTH, PARAMS_A_BATCH, METRICS_A_BATCH = 6000, 100, 1000  # MLflow's own limits
 Point = tuple[str, float, int]  # name, value, step
 
@@ -29,7 +30,8 @@ class Runs:
         os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
         self.workspace = workspace
         self.uri = os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{workspace.root / 'mlflow.db'}"
-        self.mlflow = MlflowClient(self.uri)
+        with self._locked():  # the client creates the tables of a database that has none
+            self.mlflow = MlflowClient(self.uri)
 
     def experiment(self) -> str:
         """The id of the experiment, made at the first use.
@@ -119,6 +121,8 @@ class Runs:
     def _locked(self) -> Iterator[None]:
         """One process at a time: two that create the same SQLite database at once break it."""
         path = self.workspace.hidden / "mlflow.lock"
+        if self.uri.startswith(SQLITE):  # beside the file, which other workspaces may share
+            path = Path(self.uri.removeprefix(SQLITE) + ".lock")
         path.parent.mkdir(parents=True, exist_ok=True)
         with open(path, "w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)

@@ -30,9 +30,10 @@ class StageRun:
     def open(cls, runs: Runs, entry: Entry, execution: str, tags: Mapping[str, str] | None = None) -> Self:
         """A new run with the params that the stage depends on, and the dataset versions that it reads."""
         params = yaml.safe_load(runs.workspace.params.read_text(encoding="utf-8"))
-        arm = params["arms"][entry.key] if entry.section == "arms" else None
+        arm = params["arms"][entry.arm] if entry.arm else None
         own = {f"winnow.{kind}": arm[kind] for kind in ("policy", "method", "backbone")} if arm else {}
-        own |= {"winnow.arm": entry.key} if arm else {}
+        own |= {"winnow.arm": str(entry.arm)} if arm else {}
+        own |= {"winnow.set": entry.set} if entry.set else {}
         one = cls(runs, entry, execution, runs.start(entry.address, execution, {**own, **(tags or {})}))
         runs.log_params(one.id, _params(entry, params, arm))
         for version in entry.reads_versions:
@@ -62,7 +63,7 @@ class StageRun:
         root, entry = self.runs.workspace.root, self.entry
         self.log_curve(root / entry.out / CURVE)
         metrics, cost = (read_json(root / entry.records / f"{name}.json") for name in ("metrics", "cost"))
-        prefix = f"eval/{entry.name}_" if entry.is_task else "result/"
+        prefix = f"eval/{entry.set}/{entry.name}_" if entry.is_task else "result/"
         points = {f"{prefix}{key}".replace("@", "."): value for key, value in flat(metrics).items()}
         points |= {f"cost/flops_{purpose}": value for purpose, value in cost["flops"].items()}
         points |= {f"cost/{name}": cost[name] for name in ("kwh", "gco2e", "seconds")}
@@ -87,9 +88,12 @@ class StageRun:
             return
         lineage = read_json(folder / "lineage.json")
         parent = {f"winnow.parent_{key}": str(v) for key, v in (lineage["parent"] or {}).items()}
-        pool = {"winnow.count": str(lineage["count"]), "winnow.pool_digest": lineage["pool"]["digest"]}
+        origin = {"winnow.count": str(lineage["count"])}
+        origin |= {f"winnow.dataset.{name}": one["digest"] for name, one in lineage["datasets"].items()}
+        if guard := lineage.get("guard"):
+            origin["winnow.leak_guard"] = guard["method"]["name"]
         where = {"path": str(folder.relative_to(self.runs.workspace.root)), "sha256": lineage["digest"]}
-        tags = {"mlflow.data.context": context, **parent, **pool}
+        tags = {"mlflow.data.context": context, **parent, **origin}
         self.runs.log_dataset(self.id, f"{version} version", lineage["digest"], where, tags)
         if context == MADE:
             named = {f"{key}.{version}": value for key, value in parent.items()}
@@ -101,7 +105,8 @@ class StageRun:
         for path in _files(root, self.entry):
             size = path.stat().st_size
             if size <= LARGE and path.suffix in SHOWN:
-                below = path.parent.relative_to(root / self.entry.out)
+                record = path.parent == root / self.entry.records
+                below = Path() if record else path.parent.relative_to(root / self.entry.out)
                 self.runs.log_file(self.id, path, str(below) if below.parts else None)
             else:
                 facts = {"path": str(path.relative_to(root)), "bytes": size, "md5": _md5(path)}

@@ -13,12 +13,13 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor
 
+from models.encoders import normalisation
 from models.methods import Objective
 from winnow.config.schema import Method
 from winnow.loading.examples import Examples
 from winnow.training.build import optimisation
 from winnow.training.checkpoint import Checkpoint
-from winnow.training.device import reseed
+from winnow.training.device import arrange, reseed
 from winnow.training.nonfinite import refuse_nonfinite
 from winnow.training.picked import ExampleSelector, Picked
 
@@ -64,6 +65,9 @@ class Loop:
     ) -> None:
         self.fabric, self.objective, self.data, self.recipe = fabric, objective, data, recipe
         self.selector, self.steps, self.seed = selector, steps, seed
+        if (needed := normalisation(objective)) != data.normalisation:
+            raise ValueError(f"views normalised by {data.normalisation}, and the encoder needs {needed}")
+        arrange(objective, data.pixels.size)
         optimizer, self.schedule = optimisation(objective, recipe, steps)
         self.module, self.optimizer = fabric.setup(objective, optimizer)
         self.state = State()
@@ -109,6 +113,7 @@ class Loop:
     def _train(self, picked: Picked, step: int) -> Tensor:
         batches = self.selector.batches(picked, step, self.fabric.device)
         self.module.train()
+        self.schedule.hold(step)
         reseed(self.seed, "train", step)
         losses = self.module(*batches).example
         self._refuse_nonfinite(losses, picked, step)

@@ -8,18 +8,19 @@ import torch
 from torch import Tensor, nn
 
 from models.methods import Batch
+from winnow.loading.views import Images
 
 
 @dataclass(frozen=True)
 class Picked:
-    """The sub-batch: `indices` (b,) into the examples, `images` (b, 3, S, S), and what they were selected by.
+    """The sub-batch: `indices` (b,) into the examples, their `images`, and what they were selected by.
 
     Losses, scores and ranks are (b,), NaN where the policy has none. `rank` is the place of the score among
     the B candidates, 0 the highest. `rejected` is a sample of the rest, without images.
     """
 
     indices: np.ndarray
-    images: Tensor | None
+    images: Images | None
     learner_loss: Tensor
     reference_loss: Tensor
     score: Tensor
@@ -35,9 +36,9 @@ class ExampleSelector(Protocol):
         ...
 
     def pick(
-        self, objective: nn.Module, indices: np.ndarray, images: Tensor, step: int, device: torch.device
+        self, objective: nn.Module, indices: np.ndarray, images: Images, step: int, device: torch.device
     ) -> Picked:
-        """Score the candidates (B,) with images (B, 3, S, S) and take the sub-batch (b,)."""
+        """Score the candidates (B,) with their images and take the sub-batch (b,)."""
         ...
 
     def batches(self, picked: Picked, step: int, device: torch.device) -> list[Batch]:

@@ -9,7 +9,6 @@ from torch import nn
 
 from models import encoders
 from winnow.config.schema import Backbone
-from winnow.loading.views import MEAN, STD
 from winnow.pipeline.files import read_json, write_json
 
 WEIGHTS, CONFIG = "model.safetensors", "config.json"
@@ -20,6 +19,7 @@ def save_encoder(folder: Path, encoder: nn.Module, backbone: Backbone) -> None:
     """Write model.safetensors and config.json into `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
     save_weights(encoder, folder / WEIGHTS, {"format": "pt"})
+    mean, std = encoders.normalisation(encoder)
     config: dict[str, Any] = {
         "architecture": backbone.name,
         "num_classes": 0,
@@ -27,8 +27,8 @@ def save_encoder(folder: Path, encoder: nn.Module, backbone: Backbone) -> None:
         "model_args": backbone.kwargs,
         "pretrained_cfg": {
             "input_size": [3, backbone.image_size, backbone.image_size],
-            "mean": [MEAN] * 3,
-            "std": [STD] * 3,
+            "mean": list(mean),
+            "std": list(std),
             "num_classes": 0,
             "interpolation": "bicubic",
             "crop_pct": 1.0,
@@ -48,13 +48,17 @@ def load_encoder(folder: Path) -> tuple[nn.Module, int]:
     except FileNotFoundError:
         raise ValueError(f"{folder / CONFIG}: no encoder there; make it with: dvc repro pretrain") from None
     try:
-        size = int(config["pretrained_cfg"]["input_size"][1])
+        described = config["pretrained_cfg"]
+        size = int(described["input_size"][1])
         encoder = encoders.create(config["architecture"], size, **config["model_args"])
+        mean, std = (tuple(map(float, described[name])) for name in ("mean", "std"))
     except KeyError as error:
         raise ValueError(f"{folder / CONFIG}: lacks the key {error}; {MEND}") from None
     except (IndexError, TypeError, ValueError) as error:
         reason = str(error).splitlines()[0]
         raise ValueError(f"{folder / CONFIG}: describes no encoder ({reason}); {MEND}") from None
+    if (mean, std) != encoders.OWN:
+        encoder.normalisation = encoders.Normalisation(mean, std)  # type: ignore[arg-type,assignment]
     load_weights(encoder, folder / WEIGHTS, MEND)
     return encoder.eval(), size
 

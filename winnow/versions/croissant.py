@@ -3,12 +3,12 @@ only the tests need `mlcroissant`.
 
 https://docs.mlcommons.org/croissant/docs/croissant-spec-1.1.html, https://www.w3.org/TR/prov-o/
 
-The version's own files and the pool's index have their SHA-256. The shards have none: the index pins each of
-their images by its uid, which is the beginning of its bytes' SHA-256. Paths are those of data/versions/NAME
-beside data/pool.
+The version's own files and the indexes of its datasets have their SHA-256. The shards have none: an index
+pins each of their images by its uid, which is the beginning of its bytes' SHA-256. Paths are those of
+data/versions/NAME beside data/datasets.
 
 Croissant requires a licence, a creator, a URL and a date of publication. Winnow knows none of them: they come
-from the `about` of the source (`license`, `creator`, `url`, `date_published`, `cite_as`) where it is given;
+from the `about` of the datasets (`license`, `creator`, `url`, `date_published`, `cite_as`) where it is given;
 otherwise whoever publishes a version must add them.
 """
 
@@ -21,7 +21,7 @@ from typing import Any
 from winnow.pipeline.files import sha256
 
 CONFORMS_TO = "http://mlcommons.org/croissant/1.1"
-POOL = "../../pool/"
+DATASETS = "../../datasets"
 PARQUET = "application/x-parquet"
 FIELDS = {
     "key": ("sc:Text", "The running key of a row of the pool."),
@@ -55,50 +55,73 @@ CONTEXT = {
 
 def metadata(folder: Path, lineage: Mapping[str, Any]) -> dict[str, Any]:
     """The JSON-LD of the version whose files lie in `folder`; `lineage` is what lineage.json holds."""
-    source, parent = lineage["source"], lineage["parent"]
-    origin = f"the version {parent['name']} of {source['source']}" if parent else str(source["source"])
+    parent, names = lineage["parent"], "+".join(held(lineage))
+    origin = f"the version {parent['name']} of {names}" if parent else names
     return {
         "@context": CONTEXT,
         "@type": "sc:Dataset",
         "@id": _version(lineage["digest"]),
-        "name": f"{source['source']}-{lineage['name']}",
+        "name": f"{names}-{lineage['name']}",
         "description": (
             f"{lineage['count']} images selected from {origin}, with the reason for each that was not."
         ),
         "conformsTo": CONFORMS_TO,
         "version": f"0.0.0+{lineage['digest'][:16]}",
-        **_about(source, lineage["digest"]),
+        **_about(lineage),
         "distribution": _distribution(folder, lineage),
         "recordSet": [_records()],
         **_provenance(lineage),
     }
 
 
-def _about(source: Mapping[str, Any], digest: str) -> dict[str, Any]:
-    """What only a person can say, where it is given."""
-    about = source.get("about") or {}
-    named = {"citeAs": "cite_as", "datePublished": "date_published"}
-    found = {term: about[key] for term, key in named.items() if about.get(key)}
-    if about.get("creator"):
-        found["creator"] = {"@type": "sc:Organization", "name": about["creator"]}
-    found["license"] = about.get("license") or f"that of its source, {source['source']}"
-    return {**found, "url": about.get("url") or _version(digest)}
+def held(lineage: Mapping[str, Any]) -> dict[str, Any]:
+    """The datasets that the version holds images of; all of them where it holds none."""
+    datasets: dict[str, Any] = lineage["datasets"]
+    return {name: one for name, one in datasets.items() if one["held"]} or datasets
+
+
+def _about(lineage: Mapping[str, Any]) -> dict[str, Any]:
+    """What only a person can say, where it is given; of several datasets, what each of them says."""
+    digest = lineage["digest"]
+    found: dict[str, Any] = {}
+    abouts = {name: one["source"].get("about") or {} for name, one in held(lineage).items()}
+
+    def said(key: str) -> list[str]:
+        return list(dict.fromkeys(about[key] for about in abouts.values() if about.get(key)))
+
+    # Croissant has one of each: all citations as a text; a date and a URL only where they are of all.
+    if cited := said("cite_as"):
+        found["citeAs"] = "; ".join(cited)
+    for term, key in (("datePublished", "date_published"), ("url", "url")):
+        if len(values := said(key)) == 1:
+            found[term] = values[0]
+    creators = dict.fromkeys(about["creator"] for about in abouts.values() if about.get("creator"))
+    made = [{"@type": "sc:Organization", "name": name} for name in creators]
+    found |= {"creator": made[0] if len(made) == 1 else made} if made else {}
+    licences = [a.get("license") or f"that of its source, {name}" for name, a in abouts.items()]
+    licences = list(dict.fromkeys(licences))
+    found["license"] = licences[0] if len(licences) == 1 else licences
+    return {"url": _version(digest), **found}
 
 
 def _distribution(folder: Path, lineage: Mapping[str, Any]) -> list[dict[str, Any]]:
     own = {"uids.npy": "application/x-npy", "reasons.parquet": PARQUET, "lineage.json": "application/json"}
     files = [_file(name, name, kind, sha256(folder / name), "") for name, kind in own.items()]
-    text, digest = "Where in the shards each image lies.", lineage["pool"]["digest"]
-    index = _file("index.parquet", f"{POOL}index.parquet", PARQUET, digest, text)
-    shards = {
-        "@type": "cr:FileSet",
-        "@id": "shards",
-        "name": "shards",
-        "description": "The images, as WebDataset; each is pinned by its uid in index.parquet.",
-        "encodingFormat": "application/x-tar",
-        "includes": f"{POOL}shards/*.tar",
-    }
-    return [*files, index, shards]
+    for name, one in lineage["datasets"].items():
+        place = f"{DATASETS}/{one['role']}/{name}"
+        text = f"Where in the shards of {name} each image lies."
+        files.append(_file(f"{name}/index.parquet", f"{place}/index.parquet", PARQUET, one["digest"], text))
+        files.append(
+            {
+                "@type": "cr:FileSet",
+                "@id": f"{name}/shards",
+                "name": f"{name}/shards",
+                "description": "The images, as WebDataset; each is pinned by its uid in index.parquet.",
+                "encodingFormat": "application/x-tar",
+                "includes": f"{place}/shards/*.tar",
+            }
+        )
+    return files
 
 
 def _file(name: str, url: str, kind: str, digest: str, text: str) -> dict[str, Any]:
@@ -147,11 +170,12 @@ def _provenance(lineage: Mapping[str, Any]) -> dict[str, Any]:
         "@id": f"urn:winnow:software:{lineage['winnow']}",
         "prov:label": f"Winnow {lineage['winnow']}",
     }
-    source, parent = lineage["source"], lineage["parent"]
-    origins = [
-        _entity(_source(source), json.dumps(source, ensure_ascii=False), f"source {source['source']}"),
-        _entity(f"urn:winnow:pool:{lineage['pool']['digest']}", "", "pool"),
-    ]
+    parent, origins = lineage["parent"], []
+    for name, one in lineage["datasets"].items():
+        source = one["source"]
+        label = f"source of {name}: {source['source']}"
+        origins.append(_entity(_source(source), json.dumps(source, ensure_ascii=False), label))
+        origins.append(_entity(f"urn:winnow:dataset:{one['digest']}", "", f"dataset {name}"))
     if parent:
         origins.append(_entity(_version(parent["digest"]), "", f"version {parent['name']}"))
     activity = {
@@ -161,12 +185,21 @@ def _provenance(lineage: Mapping[str, Any]) -> dict[str, Any]:
         "prov:wasAssociatedWith": agent,
         "prov:used": [{"@id": origin["@id"]} for origin in origins] + _model(lineage.get("model")),
         "prov:wasInformedBy": _steps(lineage, agent["@id"]),
+        **_certificate(lineage),
     }
     return {
         "prov:wasDerivedFrom": origins,
         "prov:wasGeneratedBy": activity,
         "prov:wasAttributedTo": {"@id": agent["@id"]},
     }
+
+
+def _certificate(lineage: Mapping[str, Any]) -> dict[str, Any]:
+    """What was kept apart from which task sets, and how, where the version was made by curate."""
+    if not lineage.get("guard"):
+        return {}
+    value = json.dumps(lineage["guard"], ensure_ascii=False)
+    return {"prov:generated": {"@type": "prov:Entity", "prov:label": "leak certificate", "prov:value": value}}
 
 
 def _steps(lineage: Mapping[str, Any], agent: str) -> list[dict[str, Any]]:

@@ -33,6 +33,12 @@ class CurationFlops:
         references = {"references": self.references} if self.references else {}
         write_json(folder / FILE, {"curate": self.curate, **references})
 
+    def joined(self, other: "CurationFlops") -> "CurationFlops":
+        """Of a union of two versions; the training of a reference that made both is counted once."""
+        both = sum(min(n, other.references.get(name, 0)) for name, n in self.references.items())
+        references = {**self.references, **other.references}
+        return CurationFlops(self.curate + other.curate - both, references)
+
     def plus(self, spent: int, method: str | None = None, trained: int = 0) -> "CurationFlops":
         """With what a further version spent, `trained` of it on the reference of a method."""
         trained_now = {method: trained} if method and trained else {}

@@ -8,9 +8,9 @@ from pathlib import Path, PurePath
 from typing import Any
 from urllib.parse import urlsplit
 
+from winnow.config.datasets import Dataset, Datasets
 from winnow.config.parse import plugin_config
 from winnow.config.plugins import load_plugin
-from winnow.config.schema import Dataset
 from winnow.filters import Step
 from winnow.pipeline.code import digest
 from winnow.pipeline.files import sha256
@@ -57,8 +57,14 @@ def all_done(plan: Iterable[Mapping[str, Any]], ran: Iterable[Step]) -> list[dic
     return [done(step, one.rows, one.dropped) for step, one in zip(plan, ran, strict=False)]
 
 
+def sources(datasets: Datasets) -> dict[str, dict[str, Any]]:
+    """Name -> where it comes from, of every dataset of the pool and the reference that is ingested."""
+    named = {**datasets.pool, **datasets.reference}
+    return {name: source(one) for name, one in named.items() if one.source}
+
+
 def source(dataset: Dataset) -> dict[str, Any]:
-    """The keys of `dataset`, in a form that is the same on any machine and holds no secret."""
+    """A dataset's keys, in a form that is the same on any machine and holds no secret."""
     facts = asdict(dataset)
     # `storage` holds keys and tokens of a server.
     facts["options"] = {name: value for name, value in facts["options"].items() if name != "storage"}

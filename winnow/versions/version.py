@@ -3,8 +3,8 @@ in machine-readable form.
 
     uids.npy           sorted uids in DataComp's subset format; its SHA-256 is the version's digest
     reasons.parquet    a row for each row of the pool: key, uid, keep, reason (None where it is kept)
-    lineage.json       source, pool, parent, model, seed, and the steps in order with their parameters, code
-                       hash and drops
+    lineage.json       datasets, parent, model, seed, and the steps in order with their parameters, code hash
+                       and drops
     croissant.json     the same as Croissant metadata, with its provenance in PROV-O
 
 No file holds a time, an energy, a user or a path of a machine, so the same pool, parameters and library
@@ -77,20 +77,28 @@ def load(folder: Path | str) -> Version:
 
 
 def write(
-    folder: Path, name: str, pool: Pool, keep: np.ndarray, reason: np.ndarray, lineage: Mapping[str, Any]
+    folder: Path,
+    name: str,
+    pool: Pool,
+    keep: np.ndarray,
+    reason: np.ndarray,
+    lineage: Mapping[str, Any],
+    sources: Mapping[str, Any] | None = None,
+    may_be_empty: bool = False,
 ) -> None:
     """Write a version's four files into a folder, made if it is not there.
 
     Args:
         keep: (rows,) bool, the rows of the pool that the version holds.
         reason: (rows,) object, why the version does not hold a row; read only where `keep` is false.
-        lineage: `source`, `parent`, `seed`, `model` and `steps`, each as in `lineage.json`. Name, digest,
-            counts, pool and the version of Winnow are added here.
+        lineage: `parent`, `seed`, `model` and `steps`, each as in `lineage.json`. Name, digest, counts,
+            datasets and the version of Winnow are added here.
+        sources: dataset -> where it comes from (`lineage.sources`); one that is not there gives its name.
 
     Raises:
         ValueError: if nothing is kept.
     """
-    if not keep.any():
+    if not keep.any() and not may_be_empty:
         raise ValueError(f"version {name}: nothing is left; loosen its filters or give more data")
     folder.mkdir(parents=True, exist_ok=True)
     uids = sorted(set(pool.table["uid"].filter(pa.array(keep)).to_pylist()))
@@ -105,12 +113,22 @@ def write(
         "count": len(uids),
         "rows": int(keep.sum()),
         "reasons": counts(reason[~keep]),
-        "pool": {"digest": sha256(pool.folder / "index.parquet"), "rows": len(pool)},
+        "datasets": _datasets(pool, keep, sources or {}),
         "winnow": installed("winnow"),
         **lineage,
     }
     write_json(folder / "lineage.json", facts, sort_keys=False)
     write_json(folder / "croissant.json", croissant.metadata(folder, facts), sort_keys=False)
+
+
+def _datasets(pool: Pool, keep: np.ndarray, sources: Mapping[str, Any]) -> dict[str, Any]:
+    """Of each dataset of the pool: its folder, its index, how many rows it has and how many are held."""
+    found = {}
+    for part in pool.parts:
+        held = int(keep[part.start : part.start + part.rows].sum())
+        about = {"role": part.folder.parent.name, "digest": pool.digests[part.name], "rows": part.rows}
+        found[part.name] = {**about, "held": held, "source": sources.get(part.name, {"source": part.name})}
+    return found
 
 
 def counts(values: Iterable[object]) -> dict[str, int]:

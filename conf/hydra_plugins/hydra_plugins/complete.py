@@ -9,6 +9,8 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from winnow.config.compose import complete
+from winnow.config.laboratory import LABORATORY
+from winnow.config.shorthands import SHORTHANDS
 
 
 def fill(_root_: DictConfig) -> bool:
@@ -17,6 +19,11 @@ def fill(_root_: DictConfig) -> bool:
     with open_dict(_root_):
         for key, value in complete(raw).items():
             _root_[key] = value
+        for key in (
+            *SHORTHANDS,
+            *LABORATORY,
+        ):  # written out by now; they cannot be deleted while Hydra walks over the keys
+            _root_[key] = None
     return True
 
 

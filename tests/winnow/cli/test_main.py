@@ -28,18 +28,29 @@ from winnow.config.plugins import CODE
 )
 def test_a_mistake_is_one_line_and_an_exit_code(winnow, workspace, arguments, code, expected):
     shutil.copytree(CODE / "conf", workspace.conf)
+    before = workspace.params.read_text()
     result = winnow(*arguments)
     assert expected in result.output
     assert result.output.count("\n") == 1
     assert result.exit_code == code
-    assert not workspace.params.exists()
+    assert workspace.params.read_text() == before
 
 
 def test_compose_writes_the_params_of_the_workspace(winnow, workspace):
     shutil.copytree(CODE / "conf", workspace.conf)
-    result = winnow("compose", "dataset=digits", "scale=debug")
-    assert result.output == "params.yaml written; now: dvc repro\n"
+    result = winnow("compose", "dataset=digits", "scale=debug", "arms=supervised-easy,simclr-uniform")
+    arms = "2 arms: supervised-easy, simclr-uniform"
+    assert result.output == f"params.yaml written, {arms}; now: dvc repro\n"
     assert "source: digits" in workspace.params.read_text()
+
+
+def test_compose_says_what_dvc_must_be_told(winnow, workspace):
+    shutil.copytree(CODE / "conf", workspace.conf)
+    workspace.params.unlink()
+    result = winnow("compose", "--dvc", "scale=debug", "arms=hard", "arms.supervised-hard.seed=3")
+    sets = "-S scale=debug -S ++arms.supervised-hard.seed=3 -S '++keep=[supervised-hard]'"
+    assert result.output == f"dvc exp run {sets}\n"
+    assert not workspace.params.exists()
 
 
 def test_starting_imports_nothing_heavy():

@@ -6,15 +6,27 @@ import sys
 import pytest
 import yaml
 
-from winnow.config.compose import composed, write
+from tests.pictures import noise
+from winnow.config.compose import composed, translated, write
 from winnow.config.errors import ParamsError
 from winnow.config.load import HOOK, load, parse
 from winnow.config.plugins import plugins
+from winnow.config.shorthands import SHORTHANDS
 from winnow.pipeline.workspace import Workspace
 from winnow.preflight import check_plugins
 
 WORKSPACE = Workspace.find()
 CONF = WORKSPACE.conf
+
+
+PHOTOS = ("photos.cifar10.path=FOLDER", "photos.flowers.path=FOLDER")
+ITS_DATASETS = {  # where the images lie that these files leave to the user
+    "dataset=none": ("experiment=curate_only", "datasets.pool=FOLDER"),
+    "experiment=curate_only": ("datasets.pool=FOLDER",),
+    "experiment=own_images": ("datasets.pool=FOLDER", "datasets.reference=FOLDER", "datasets.tasks.a=FOLDER"),
+    "experiment=photos_labels": PHOTOS,
+    "experiment=photos_ssl": PHOTOS,
+}
 
 
 def files(group):
@@ -38,10 +50,12 @@ def test_every_committed_policy_composes(name):
     "override",
     [f"{group}={name}" for group in ("experiment", "scale", "dataset") for name in files(group)],
 )
-def test_every_committed_choice_composes(override):
+def test_every_committed_choice_composes(override, tmp_path):
     """With a path where a dataset needs one; what its source's options must say is said."""
-    more = ["dataset.path=x"] if "dataset.path" in missing(override) else []
+    (tmp_path / "one.png").write_bytes(noise(0, (32, 32)))
+    more = [f"dataset.path={tmp_path}"] if "dataset.path" in missing(override) else []
     more += ["dataset.options.name=CIFAR10"] if "dataset.options.name" in missing(override) else []
+    more += [one.replace("FOLDER", str(tmp_path)) for one in ITS_DATASETS.get(override, ())]
     check_plugins(parse(composed([override, *more], CONF)))
 
 
@@ -76,7 +90,7 @@ def test_a_plugins_own_defaults_are_written_too():
         "model": "results/reference/models/simclr",
         "method": "models/methods/simclr.py",
     }
-    assert found["datasheets"] == ["pool", "reference", "mine"]
+    assert found["datasheets"] == ["pool", "reference", "mine", "clean"]  # `clean`: arms train on it
 
 
 def test_what_an_arm_reads_is_derived():
@@ -88,24 +102,31 @@ def test_what_an_arm_reads_is_derived():
         "+arms.other={policy: easy, method: supervised, backbone: resnet10t, reference_method: simclr}",
     ]
     arms = composed(overrides, CONF)["arms"]
-    derived = {name: arms[name]["dvc"] for name in ("again", "beside", "other", "supervised-learnability")}
+    names = ("again", "beside", "other", "supervised-learnability", "supervised-both", "supervised-clean")
+    derived = {name: arms[name]["dvc"] for name in names}
     trace = "results/pretrain/supervised-easy/trace.parquet"
     assert derived == {
         "again": dvc("uniform", trace=trace),
         "beside": dvc("learnability"),
         "other": dvc("easy", method="simclr"),
         "supervised-learnability": dvc("learnability", method="supervised"),
+        "supervised-both": {
+            **dvc("uniform"),
+            "other_uids": "data/versions/reference/uids.npy",
+            "other_flops": "data/versions/reference/flops.json",
+        },
+        "supervised-clean": {**dvc("uniform"), "version": "clean"},
     }
 
 
 def dvc(criterion, method=None, trace="conf/nothing"):
-    """The block of an arm that chooses by the reference of a method, or by none."""
-    paths = {"reference": "conf/nothing", "reference_code": "conf/nothing"}
+    """The block of an arm on the pool alone that chooses by the reference of a method, or by none."""
+    names = ("reference", "reference_code", "weights", "weights_config", "weights_record")
+    paths = dict.fromkeys(names, "conf/nothing")
+    paths |= {"version": "pool", "other_uids": "conf/nothing", "other_flops": "conf/nothing"}
     if method:
-        paths = {
-            "reference": f"results/reference/models/{method}",
-            "reference_code": f"models/methods/{method}.py",
-        }
+        paths["reference"] = f"results/reference/models/{method}"
+        paths["reference_code"] = f"models/methods/{method}.py"
     return {"criterion": criterion, "trace": trace, **paths}
 
 
@@ -136,11 +157,15 @@ def test_dvc_composes_the_same(tmp_path):
         "import sys; from dvc.utils.hydra import compose_and_dump\n"
         "compose_and_dump(sys.argv[1], 'CONF', None, 'config', 'CONF/hydra_plugins', sys.argv[2:])"
     )
-    out, overrides = tmp_path / "dvc.yaml", ["experiment=methods", "scale=debug", "+curate.filters.blur={}"]
-    command = [sys.executable, "-c", code.replace("CONF", str(CONF)), str(out), *overrides]
+    out = tmp_path / "dvc.yaml"
+    overrides = ["experiment=methods", "scale=debug", "curate.filters.blur={}", "curate.filters.tiny=false"]
+    overrides += ["arms=siglip,easy", "seeds=2", "budget=1e11", "backbone=test_vit"]
+    dvc = translated(overrides, CONF)
+    command = [sys.executable, "-c", code.replace("CONF", str(CONF)), str(out), *dvc]
     subprocess.run(command, check=True, cwd=WORKSPACE.root)
     found = yaml.safe_load(out.read_text())
     assert found.pop(HOOK) is True
+    assert [found.pop(name) for name in SHORTHANDS] == [None] * len(SHORTHANDS)
     assert found == composed(overrides, CONF)
     assert load(out) == parse(found)
 

@@ -95,7 +95,7 @@ def good():
         (
             "versions",
             {"pool": {"filters": {"blank": {}}}},
-            "versions.pool: curate makes a version of this name",
+            "versions.pool: Winnow makes a version of this name",
         ),
         (
             "versions",
@@ -113,14 +113,18 @@ def good():
             {"a": {"filters": {"blury": {}}}},
             "versions.a.filters.blury: 'blury' is unknown; did you mean blur? Allowed: ",
         ),
-        ("arms", {}, "arms: empty"),
         (
-            "dataset.source",
+            "datasets.pool.fashion_mnist.source",
             "imagenet",
-            "dataset.source: 'imagenet' is unknown; allowed: coco, digits, emoji, fashion_mnist,",
+            "datasets.pool.fashion_mnist.source: 'imagenet' is unknown; allowed: coco, digits, emoji, "
+            "fashion_mnist,",
         ),
-        ("dataset.path", "???", "dataset.path: has no value"),
-        ("dataset.corruption.noise", 1.5, "dataset.corruption.noise: 1.5 is out of range; allowed: [0, 1]"),
+        ("datasets.pool.fashion_mnist.path", "???", "datasets.pool.fashion_mnist.path: has no value"),
+        (
+            "datasets.pool.fashion_mnist.corruption.noise",
+            1.5,
+            "datasets.pool.fashion_mnist.corruption.noise: 1.5 is out of range; allowed: [0, 1]",
+        ),
         (
             "curate.filters",
             {"blurry": {}},
@@ -157,8 +161,8 @@ def good():
         ),
         ("arms.supervised-easy.reference_method", "dino", "'dino' is unknown; allowed: supervised, simclr"),
         (
-            "tasks",
-            {"linear_prob": {}},
+            "tasks.linear_prob",
+            {},
             "tasks.linear_prob: 'linear_prob' is unknown; did you mean linear_probe?",
         ),
         ("engine.cache_gb", -1, "engine.cache_gb: -1.0 is out of range; allowed: 0 or more"),
@@ -252,9 +256,33 @@ def test_a_derived_key_that_the_others_contradict_is_refused(good, tmp_path, key
     path.write_text(yaml.safe_dump(broken(good, key, value)))
     with pytest.raises(ParamsError, match=f"^{key}: '{value}', but the other keys make it"):
         load(path)
-    path.write_text(yaml.safe_dump(broken(good, "datasheets", ["pool"])))
-    with pytest.raises(ParamsError, match="^datasheets: "):
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("datasheets", ["pool"]),
+        ("oracles", []),
+        ("ingests", {}),
+        ("cells", {}),
+        ("comparison", {"pretrain": "conf/nothing", "tasks": "conf/nothing"}),
+    ],
+)
+def test_a_derived_section_that_the_other_keys_contradict_is_refused(good, tmp_path, key, value):
+    path = tmp_path / "params.yaml"
+    path.write_text(yaml.safe_dump(broken(good, key, value)))
+    with pytest.raises(ParamsError, match=f"^{key}: differs from what the other keys make it; write it"):
         load(path)
+
+
+def test_curating_alone_needs_no_arm(good):
+    params = parse(broken(good, "arms", {}))
+    assert params.cells == {"linear_probe": {}, "semi_supervised": {}, "detection": {}}
+    assert (params.comparison.pretrain, params.comparison.tasks, params.oracles) == (
+        "conf/nothing",
+        "conf/nothing",
+        [],
+    )
 
 
 STAGES = sorted(

@@ -22,7 +22,7 @@ def test_embeddings_do_not_depend_on_the_batch_or_its_order(
     table, made = digits_pool.table.take(rows), open_embeddings()
     first = vectors(made.embedding(rows, table), "embedding")
     assert made.flops == len(set(table["uid"].to_pylist())) * made.embedder.image_flops
-    chunk = EmbedChunk(workspace.root, digits_pool.folder, version, digits_params.run)
+    chunk = EmbedChunk(workspace.root, tuple(digits_pool.origins), version, digits_params.run)
     alone, shuffled = chunk([7]), np.random.default_rng(0).permutation(rows)
     again = chunk(shuffled.tolist())
     np.testing.assert_array_equal(alone[0], again[shuffled.tolist().index(7)])

@@ -73,7 +73,7 @@ def key_after(root, path, old, new):
     [
         ("models/encoders.py", "\ndef create", "\n# changed\ndef create"),
         ("models/methods/clip.py", "\nclass Method", "\n# changed\nclass Method"),
-        ("winnow/loading/views.py", "MEAN, STD = 0.5, 0.5", "MEAN, STD = 0.4, 0.5"),
+        ("models/encoders.py", "mean: Channels = (0.5,", "mean: Channels = (0.4,"),
         ("winnow/embedding/embeddings.py", "BATCH = 256", "BATCH = 128"),
     ],
 )

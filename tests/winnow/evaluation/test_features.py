@@ -4,7 +4,11 @@ import numpy as np
 import torch
 from sklearn.neighbors import KNeighborsClassifier
 
-from winnow.evaluation.features import knn_top1, top_k
+from models.encoders import OWN, Normalisation, normalisation
+from winnow.config.schema import Run
+from winnow.evaluation.features import features, knn_top1, top_k
+from winnow.loading.examples import examples
+from winnow.training.device import launch
 
 
 def blobs(n, seed, classes=4, width=6):
@@ -29,3 +33,23 @@ def test_top_k_by_hand():
     assert top_k(scores, labels, 1) == 0.333333
     assert top_k(scores, labels, 2) == 0.666667
     assert top_k(scores, labels, 5) == 1.0
+
+
+class Pixels(torch.nn.Module):
+    """An encoder that returns what it was given."""
+
+    def forward(self, images):
+        return images.flatten(1)
+
+
+def test_features_are_of_images_normalised_as_the_network_says(digits_pool, digits_params):
+    """A task need not know where an encoder's weights come from; the expected values are the formula's."""
+    uids = sorted(digits_pool.index.uid(row) for row in range(3))
+    data, encoder = examples(digits_pool, uids, 28, digits_params), Pixels()
+    fabric = launch(Run(accelerator="cpu", threads=1))
+    pixels = data.pixels.get(np.arange(len(data))).float() / 255
+    assert normalisation(encoder) == OWN
+    torch.testing.assert_close(features(encoder, data, fabric), ((pixels - 0.5) / 0.5).flatten(1))
+    encoder.normalisation = by = Normalisation((0.1, 0.2, 0.3), (0.4, 0.5, 0.6))
+    mean, std = (torch.tensor(values)[:, None, None] for values in by)
+    torch.testing.assert_close(features(encoder, data, fabric), ((pixels - mean) / std).flatten(1))

@@ -1,12 +1,14 @@
 """Readings during training: when, of what, what they cost; and they do not change the run."""
 
+import json
 from dataclasses import replace
 
 import pytest
 
 from models.flops import count
 from tests.loops import BATCH, weights
-from winnow.config.schema import Arm, Pretrain
+from winnow.config.derived import ReadingPaths
+from winnow.config.schema import Arm
 from winnow.evaluation.curve import read_curve
 from winnow.evaluation.features import features, knn_top1
 from winnow.evaluation.readings import Readings
@@ -15,6 +17,7 @@ from winnow.pool import uids as uid_files
 from winnow.selection.build import Charge, Selection
 from winnow.selection.cost import StepFlops
 
+SET = "held_out"
 SIZES = {"probe": 80, "val": 40, "test": 30}
 PAYS = StepFlops(score=30, train=70)
 LABELLED = {"step", "flops", "examples_seen", "loss", "val_top1"}
@@ -25,18 +28,22 @@ RETRIEVAL = {"i2t_r1", "i2t_r5", "t2i_r1", "t2i_r5", "zero_shot_top1"}
 def read(start, tmp_path):
     """A function: a loop of a method and its readings, in a workspace with splits."""
     workspace = Workspace(tmp_path)
-    workspace.split("probe").parent.mkdir(parents=True)
+    folder = workspace.dataset("pool", "digits")
+    for parent in (folder.parent, workspace.split(SET, "probe").parent):
+        parent.mkdir(parents=True)
+    folder.symlink_to(start.pool.folder)
     uids, first = sorted({start.pool.index.uid(row) for row in start.rows[200:]}), 0
     for name, size in SIZES.items():
-        uid_files.save(workspace.split(name), uids[first : first + size])
+        uid_files.save(workspace.split(SET, name), uids[first : first + size])
         first += size
 
-    def begin(method="supervised", steps=7, evaluations=3):
+    def begin(method="supervised", steps=7, evaluations=3, **changes):
         loop = start(method=method, steps=steps)
-        params = replace(start.params, pretrain=Pretrain(1e9, evaluations=evaluations))
+        pretrain = replace(start.params.pretrain, budget=1e9, evaluations=evaluations, **changes)
+        params = replace(start.params, pretrain=pretrain)
         selection = Selection(loop.selector, steps, PAYS, Charge(1000, 200), "budget")
         arm = Arm("p", method, "test_resnet")
-        made = Readings(params, arm, workspace, start.pool, loop.fabric, loop.objective, selection, tmp_path)
+        made = Readings(params, arm, workspace, loop.fabric, loop.objective, selection, loop.data, tmp_path)
         return loop, made
 
     return begin
@@ -71,8 +78,9 @@ def test_the_last_reading_is_of_the_weights_that_are_saved(read):
     loop, readings = read("dino")
     state = loop.run(readings.watch)
     encoder = loop.objective.exported()
-    bank, val = features(encoder, readings.bank, loop.fabric), features(encoder, readings.val, loop.fabric)
-    top1 = knn_top1(bank, readings.bank.labels, val, readings.val.labels)
+    held = readings.held
+    bank, val = features(encoder, held.bank, loop.fabric), features(encoder, held.val, loop.fabric)
+    top1 = knn_top1(bank, held.bank.labels, val, held.val.labels)
     assert state.watched["curve"][-1]["val_top1"] == round(top1, 6)
 
 
@@ -99,6 +107,29 @@ def test_there_are_no_more_readings_than_steps(read):
     loop, readings = read(steps=2, evaluations=10)
     assert readings.due == {1, 2}
     assert [row["step"] for row in loop.run(readings.watch).watched["curve"]] == [1, 2]
+
+
+@pytest.mark.parametrize(("stranger", "known"), [(False, True), (True, False)])
+def test_a_classifier_is_read_by_the_names_of_the_classes(read, start, tmp_path, stranger, known):
+    """Of a set whose classes are in the reverse order; not at all where one is no class of the learner's."""
+    names = [*start.pool.classes[:-1], "a stranger"] if stranger else start.pool.classes
+    folder = Workspace(tmp_path).dataset("pool", "digits")
+    folder.unlink()
+    folder.mkdir()
+    for part in ("shards", "index.parquet"):
+        (folder / part).symlink_to(start.pool.folder / part)
+    (folder / "classes.json").write_text(json.dumps(names[::-1]))
+    held = read()[1].held
+    assert (held.known is not None) == known
+    if known:
+        assert held.known.tolist() == [len(names) - 1 - label for label in held.val.labels.tolist()]
+
+
+def test_without_a_task_set_the_loss_is_all_that_is_read(read, tmp_path):
+    loop, readings = read(steps=2, dvc=ReadingPaths())
+    loop.run(readings.watch)
+    assert all(set(row) == LABELLED - {"val_top1"} for row in read_curve(tmp_path / "curve.csv"))
+    assert (readings.flops, readings.last()) == (0, {})
 
 
 @pytest.mark.slow

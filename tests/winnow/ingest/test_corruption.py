@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from tests.pictures import smooth
-from winnow.config.schema import Corruption
+from winnow.config.datasets import Corruption
 from winnow.ingest.corruption import NEAR, corrupt, trusted
 from winnow.ingest.example import Example
 from winnow.pool import images

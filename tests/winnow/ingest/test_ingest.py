@@ -10,7 +10,7 @@ import pytest
 from tests.pictures import noise
 from tests.pools import digests, ingest, silent, table
 from tests.tars import write_tar
-from winnow.config.schema import Corruption, Dataset
+from winnow.config.datasets import Corruption, Dataset
 from winnow.ingest import corruption
 from winnow.ingest import ingest as module
 from winnow.ingest.example import Example

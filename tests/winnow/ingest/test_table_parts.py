@@ -15,8 +15,8 @@ import yaml
 from tests.pictures import noise
 from tests.pools import digests, ingest, silent
 from tests.tars import write_tar
+from winnow.config.datasets import Corruption, Dataset
 from winnow.config.load import parse
-from winnow.config.schema import Corruption, Dataset
 from winnow.ingest import ingest as module
 from winnow.ingest import writer
 from winnow.ingest.ingest import ingest_source
@@ -129,10 +129,10 @@ main(stage)
 
 @pytest.mark.slow
 def test_a_killed_stage_resumes_where_it_stopped(tmp_path, copy_project, monkeypatch):
-    """`python -m stages.ingest` with helper processes, killed from outside in mid-run, then run again."""
+    """`python -m stages.ingest digits` with helper processes, killed from outside in mid-run, then again."""
     root = copy_project(tmp_path / "project", "dataset=digits", "scale=debug")
     environment = {**os.environ, "PYTHONPATH": str(root), "WINNOW_EXECUTION": "test"}
-    command = [sys.executable, "-c", STAGE]
+    command = [sys.executable, "-c", STAGE, "digits"]
     first = subprocess.Popen(command, cwd=root, env=environment)
     while len(list((root / ".winnow/partial").glob("*/shards/*.tar"))) < 4:
         assert first.poll() is None, "it ended by itself"
@@ -147,8 +147,9 @@ def test_a_killed_stage_resumes_where_it_stopped(tmp_path, copy_project, monkeyp
     assert list((root / ".winnow/partial").iterdir()) == []
     monkeypatch.setattr(writer, "MAX_COUNT", 100)
     (tmp_path / "whole").mkdir()
-    dataset = parse(yaml.safe_load((root / "params.yaml").read_text())).dataset
+    dataset = parse(yaml.safe_load((root / "params.yaml").read_text())).datasets.pool["digits"]
     ingest_source(dataset, 0, tmp_path / "whole", silent)
     whole = digests(tmp_path / "whole")
     assert len(whole) > 10
-    assert whole.items() <= digests(root / "data/pool").items()
+    made = digests(root / "data/datasets/pool/digits") | digests(root / "data/provenance/digits")
+    assert whole.items() <= made.items()

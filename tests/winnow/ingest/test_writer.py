@@ -8,12 +8,14 @@ import pytest
 from tests.pools import table
 from winnow.ingest.writer import PoolWriter
 from winnow.pool import images
-from winnow.pool.pool import INDEX, Pool
+from winnow.pool.parts import INDEX
+from winnow.pool.pool import Pool
 
 
 def test_the_index_has_its_columns_and_nothing_of_the_corruption(tmp_path, examples, write):
     pool = write(tmp_path / "pool", examples, corruption={"source-3": "noise"})
-    assert pool.table.schema.remove_metadata() == INDEX
+    assert pool.table.drop(["dataset"]).schema.remove_metadata() == INDEX
+    assert pool.table["dataset"].unique().to_pylist() == ["pool"]  # the folder's name
     assert pool.classes == ["cat", "dog"]
     row = pool.table.slice(23, 1).to_pylist()[0]
     assert (row["key"], row["label"], row["caption"], row["split"]) == ("000000023", -1, None, "train")

@@ -10,7 +10,7 @@ import pytest
 from tests.pictures import noise
 from tests.pools import ingest
 from tests.tars import write_tar
-from winnow.config.schema import Dataset
+from winnow.config.datasets import Dataset
 from winnow.pool import uids
 
 
@@ -27,12 +27,12 @@ def whole_pool(tmp_path_factory):
 
 @pytest.fixture
 def pool(whole_pool, tmp_path):
-    return shutil.copytree(whole_pool, tmp_path / "data/pool")
+    return shutil.copytree(whole_pool, tmp_path / "data/datasets/pool/digits")
 
 
 @pytest.fixture
-def version(pool):
-    folder = pool.parent / "versions/pool"
+def version(pool, tmp_path):
+    folder = tmp_path / "data/versions/pool"
     folder.mkdir(parents=True)
     names = sorted(pq.read_table(pool / "index.parquet")["uid"].to_pylist())
     uids.save(folder / "uids.npy", names[:15])

@@ -55,7 +55,7 @@ def test_a_drop_without_a_reason_and_no_reasons(version, put):
     assert dict(check_version(version).counts) == {"no_reason": 1}
 
 
-def test_without_a_pool_the_uids_are_not_looked_up(version):
-    (version.parent.parent / "pool/index.parquet").unlink()
+def test_without_a_pool_the_uids_are_not_looked_up(version, pool):
+    (pool / "index.parquet").unlink()
     report = check_version(version)
     assert (report.failed, len(report.notes)) == (False, 1)

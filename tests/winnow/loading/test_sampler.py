@@ -1,10 +1,11 @@
 """The order: every epoch a permutation, no state but the step."""
 
 import tracemalloc
+from fractions import Fraction
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from winnow.loading import sampler
@@ -93,3 +94,90 @@ def test_epochs_and_seeds_of_a_large_version_differ():
     orders = [sampler.computed(at, 10**8, seed, epoch).tolist() for seed, epoch in ((0, 0), (0, 1), (1, 0))]
     assert orders[0] != orders[1] != orders[2] != orders[0]
     assert orders[0] == sampler.computed(at, 10**8, 0, 0).tolist()
+
+
+@st.composite
+def mixtures(draw):
+    """A size, the size of each part, and shares of 1 in total, such that each part holds its share."""
+    size = draw(st.integers(1, 24))
+    weights = draw(st.lists(st.integers(1, 9), min_size=1, max_size=3))
+    shares = [weight / sum(weights) for weight in weights]
+    least = sampler.counts_of(size, shares)
+    members = [draw(st.integers(max(count, 1), 3 * count + 5)) for count in least]
+    starts = np.cumsum([0, *members])
+    parts = [np.arange(one, one + many) for one, many in zip(starts, members, strict=False)]
+    return size, parts, shares
+
+
+@settings(deadline=None)
+@given(st.integers(0, 5000), st.lists(st.integers(1, 1000), min_size=1, max_size=5))
+def test_shares_are_rounded_to_a_whole_batch(size, weights):
+    """Largest remainders: each count is its share rounded up or down, and none that was rounded down has a
+    larger remainder than one that was rounded up.
+    """
+    shares = [Fraction(weight, sum(weights)) for weight in weights]
+    counts = sampler.counts_of(size, shares)
+    assert sum(counts) == size
+    assert all(abs(count - size * share) < 1 for count, share in zip(counts, shares, strict=True))
+    above = [size * share % 1 for count, share in zip(counts, shares, strict=True) if count > size * share]
+    below = [size * share % 1 for count, share in zip(counts, shares, strict=True) if count < size * share]
+    assert not above or not below or min(above) >= max(below)
+
+
+@settings(deadline=None)
+@given(st.integers(0, 5000), st.lists(st.integers(1, 1000), min_size=1, max_size=5))
+def test_shares_in_floating_point_fill_the_batch_too(size, weights):
+    shares = [weight / sum(weights) for weight in weights]
+    counts = sampler.counts_of(size, shares)
+    assert sum(counts) == size
+    assert all(abs(count - size * share) < 1.001 for count, share in zip(counts, shares, strict=True))
+
+
+def test_shares_of_a_batch_by_hand():
+    assert sampler.counts_of(128, [0.5, 0.5]) == [64, 64]
+    assert sampler.counts_of(7, [0.5, 0.5]) == [4, 3]  # equal remainders: the first
+    assert sampler.counts_of(10, [0.29, 0.71]) == [3, 7]
+    assert sampler.counts_of(100, [0.29, 0.71]) == [29, 71]  # 100 * 0.29 is less than 29 in floating point
+
+
+@settings(deadline=None, max_examples=30)
+@given(mixtures(), st.integers(0, 9))
+def test_a_mixture_keeps_its_shares_and_goes_through_every_part(mixture, seed):
+    """In each batch the exact share of each part; and of each part no example again before all were drawn
+    that fill whole shares.
+    """
+    size, parts, shares = mixture
+    counts = sampler.counts_of(size, shares)
+    steps = [sampler.mixture_candidates(step, size, parts, shares, seed) for step in range(12)]
+    for drawn in steps:
+        assert len(drawn) == len(set(drawn.tolist())) == size
+        assert [int(np.isin(drawn, part).sum()) for part in parts] == counts
+    for part, count in zip(parts, counts, strict=True):
+        if count:
+            epoch = len(part) // count
+            mine = [drawn[np.isin(drawn, part)] for drawn in steps]
+            for start in range(0, len(steps) - epoch + 1, epoch):
+                seen = np.concatenate(mine[start : start + epoch])
+                assert len(seen) == len(set(seen.tolist())) == epoch * count
+
+
+@settings(deadline=None, max_examples=30)
+@given(mixtures(), st.integers(0, 9), st.integers(0, 30))
+def test_a_mixture_is_a_function_of_seed_and_step(mixture, seed, step):
+    size, parts, shares = mixture
+    first = sampler.mixture_candidates(step, size, parts, shares, seed)
+    assert first.tolist() == sampler.mixture_candidates(step, size, parts, shares, seed).tolist()
+
+
+def test_a_mixture_is_shuffled_and_its_parts_are_drawn_apart():
+    parts, shares = [np.arange(100), np.arange(100, 200)], [0.5, 0.5]
+    steps = [sampler.mixture_candidates(step, 50, parts, shares, seed) for seed in (0, 1) for step in (0, 1)]
+    assert len({tuple(drawn.tolist()) for drawn in steps}) == 4
+    assert len({tuple((drawn < 100).tolist()) for drawn in steps}) == 4, "the parts stand in another order"
+    first = steps[0]
+    assert sorted(first[first < 100].tolist()) != sorted((first[first >= 100] - 100).tolist())
+
+
+def test_a_part_must_hold_its_share():
+    with pytest.raises(ValueError, match="6 candidates are more than the version's 5 examples"):
+        sampler.mixture_candidates(0, 12, [np.arange(5), np.arange(5, 50)], [0.5, 0.5], 0)

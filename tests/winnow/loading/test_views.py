@@ -2,7 +2,9 @@
 
 import pytest
 import torch
+from torchvision.transforms.v2 import Normalize
 
+from models.encoders import Normalisation
 from winnow.config.schema import View
 from winnow.loading import views
 
@@ -30,6 +32,13 @@ def test_the_generator_is_the_only_randomness():
 def test_a_plain_view_is_the_image_with_mean_and_std_removed():
     plain = views.make(images(), {"image": View()}, gen())["image"][0]
     torch.testing.assert_close(plain, (images().float() / 255 - 0.5) / 0.5)
+
+
+def test_views_are_normalised_as_the_encoder_needs_it():
+    """The oracle is torchvision's Normalize, of each channel by its own mean and std."""
+    by = Normalisation((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+    plain = views.make(images(), {"image": View()}, gen(), by)["image"][0]
+    torch.testing.assert_close(plain, Normalize(*map(list, by))(images().float() / 255))
 
 
 @pytest.mark.parametrize("size", [16, 28, 40])

@@ -7,7 +7,6 @@ import sys
 import pytest
 
 from winnow.config.compose import composed
-from winnow.config.errors import ParamsError
 from winnow.pipeline.stages import Stages
 from winnow.pipeline.workspace import Workspace
 
@@ -33,24 +32,23 @@ def test_our_reading_of_the_dag_is_dvcs(stages):
 def test_downstream_of_one_arm_is_its_tasks_and_the_comparison(stages):
     assert stages.downstream("pretrain@supervised-hard") == {
         "pretrain@supervised-hard",
-        "linear_probe@supervised-hard",
-        "semi_supervised@supervised-hard",
-        "detection@supervised-hard",
+        "linear_probe@supervised-hard.held_out",
+        "semi_supervised@supervised-hard.held_out",
         "compare",
     }
-    assert stages.downstream("ingest") == set(stages.entries) - {"plugins"}
+    assert stages.downstream("ingest@fashion_mnist") == set(stages.entries) - {"plugins"}
 
 
 def test_where_outs_and_records_lie(stages):
     expected = {
-        "ingest": ("data/pool", "data/pool"),
+        "ingest@fashion_mnist": ("data", "data/ingest/fashion_mnist"),
         "curate": ("data", "data/versions"),
         "datasheet@pool": ("results/datasheet/pool", "results/datasheet/pool"),
         "reference": ("results/reference", "results/reference"),
         "pretrain@simclr-uniform": ("results/pretrain/simclr-uniform", "results/pretrain/simclr-uniform"),
-        "detection@simclr-uniform": (
-            "results/tasks/detection/simclr-uniform",
-            "results/tasks/detection/simclr-uniform",
+        "linear_probe@simclr-uniform.held_out": (
+            "results/tasks/linear_probe/simclr-uniform/held_out",
+            "results/tasks/linear_probe/simclr-uniform/held_out",
         ),
         "compare": ("results/compare", "results/compare"),
     }
@@ -61,8 +59,9 @@ def test_versions_that_are_read_and_made_and_tasks(stages):
     assert stages["curate"].makes_versions == ["pool", "reference"]
     assert stages["pretrain@simclr-uniform"].reads_versions == ["pool", "reference"]
     assert stages["datasheet@reference"].reads_versions == ["reference"]
-    assert stages["ingest"].makes_versions == stages["ingest"].reads_versions == []
-    assert stages.tasks == ["linear_probe", "semi_supervised", "detection"]
+    assert stages["ingest@fashion_mnist"].makes_versions == []
+    assert stages["ingest@fashion_mnist"].reads_versions == []
+    assert stages.tasks == ["linear_probe", "semi_supervised"], "no set is measured by the third"
 
 
 @pytest.mark.slow
@@ -71,18 +70,14 @@ def test_a_version_is_made_by_refine_from_its_parent(tmp_path):
     stage.
     """
     overrides = [
-        "+versions.clean={model: results/reference/models/simclr, filters: {blank: {}}}",
-        "arms.simclr-uniform.version=clean",
+        "+versions.mine={model: results/reference/models/simclr, filters: {blank: {}}}",
+        "arms.simclr-uniform.version=mine",
     ]
     conf = Workspace.find().conf
-    with pytest.raises(
-        ParamsError, match=r"has its default in conf/; write \+arms\.simclr-uniform\.version=VALUE"
-    ):
-        composed(overrides, conf)
-    params = composed([overrides[0], "+arms.simclr-uniform.version=clean"], conf)
+    params = composed(overrides, conf)
     stages = Stages.read(ROOT, params)
-    assert stages["refine@clean"].makes_versions == ["clean"]
-    assert "pool" in stages["refine@clean"].reads_versions
-    assert stages["refine@clean"].out == "data/versions/clean"
-    assert "refine@clean" in stages.graph["pretrain@simclr-uniform"]
-    assert stages.graph["datasheet@clean"] == {"refine@clean", "ingest", "plugins"}
+    assert stages["refine@mine"].makes_versions == ["mine"]
+    assert "pool" in stages["refine@mine"].reads_versions
+    assert stages["refine@mine"].out == "data/versions/mine"
+    assert "refine@mine" in stages.graph["pretrain@simclr-uniform"]
+    assert stages.graph["datasheet@mine"] == {"refine@mine", "ingest@fashion_mnist", "plugins"}

@@ -5,7 +5,7 @@ import pytest
 
 from tests.annotated import COLOURS, IDS, coco_folder, facts, ingested, random_pictures
 from tests.pools import digests, ingest, table
-from winnow.config.schema import Dataset
+from winnow.config.datasets import Dataset
 from winnow.ingest import writer
 from winnow.pool.annotations import Annotations
 

@@ -4,11 +4,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from winnow.pool import index, uids
-from winnow.pool.pool import INDEX, Pool
+from winnow.pool.parts import INDEX
+from winnow.pool.pool import Pool
 
 
 def write_index(folder, high, low):
@@ -109,3 +110,45 @@ def test_a_damaged_index_does_not_open(tmp_path, wrong):
     with pytest.raises(ValueError, match="no complete pool here") as caught:
         Pool.open(tmp_path / "pool")
     assert "\n" not in str(caught.value)
+
+
+@st.composite
+def datasets(draw):
+    """For each of up to three datasets its rows (high, low, rank, label), and whether it is trusted."""
+    row = st.tuples(st.integers(0, 2), st.integers(0, 2), st.integers(0, 2), st.integers(-1, 2))
+    parts = draw(st.lists(st.lists(row, max_size=12), min_size=1, max_size=3))
+    return parts, draw(st.lists(st.booleans(), min_size=len(parts), max_size=len(parts)))
+
+
+@settings(max_examples=60, deadline=None)
+@given(datasets())
+def test_a_join_is_a_sort_of_all_rows(drawn):
+    """Oracle: of all rows with a uid the least by the dataset's trust, its own rank, then its row."""
+    parts, trusted = drawn
+    made, shards, labels = [], [], []
+    for number, rows in enumerate(parts):
+        table = np.array(rows, np.int64).reshape(-1, 4)
+        columns = {name: np.arange(len(rows)).astype(index.TYPES[name]) for name in index.COPIED}
+        columns |= {"label": table[:, 3].astype(np.int32), "place": np.zeros(len(rows), np.uint32)}
+        columns |= {"rank": table[:, 2].astype(np.uint8)}
+        columns |= {"high": table[:, 0].astype(np.uint64), "low": table[:, 1].astype(np.uint64)}
+        index._sort(columns, table[:, 2].astype(np.uint8))
+        made.append(index.Index(columns))
+        shards.append(100 * number)
+        labels.append(np.array([10, 20, 30]) + number)
+    joined = index.Index.join(made, shards, labels, trusted)
+    every = [(part, at, *row) for part, rows in enumerate(parts) for at, row in enumerate(rows)]
+    assert len(joined) == len(every)
+    assert joined.shard.tolist() == [100 * part + at for part, at, *_ in every]
+    assert joined.offset.tolist() == joined.size.tolist() == [at for _, at, *_ in every]
+    assert joined.label.tolist() == [-1 if row[5] < 0 else 10 + 10 * row[5] + row[0] for row in every]
+    order = sorted(
+        range(len(every)), key=lambda row: (*every[row][2:4], not trusted[every[row][0]], every[row][4], row)
+    )
+    assert joined.row.tolist() == order
+    assert joined.place[joined.row].tolist() == list(range(len(every)))
+    assert {name: getattr(joined, name).dtype for name in index.TYPES} == index.TYPES
+    wanted = [(high, low) for high in range(4) for low in range(4)]
+    found = joined.find(*(np.array([pair[half] for pair in wanted], np.uint64) for half in (0, 1)))
+    least = {pair: [row for row in order if every[row][2:4] == pair] for pair in wanted}
+    assert found.tolist() == [least[pair][0] if least[pair] else -1 for pair in wanted]

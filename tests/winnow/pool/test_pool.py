@@ -10,7 +10,7 @@ from hypothesis import given
 from tests.fuzzing import FEW, flipped
 from tests.pictures import noise
 from tests.pools import ingest
-from winnow.config.schema import Dataset
+from winnow.config.datasets import Dataset
 from winnow.ingest.writer import PoolWriter
 from winnow.pool import images
 from winnow.pool.pool import Pool

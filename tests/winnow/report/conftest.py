@@ -30,10 +30,20 @@ ARMS = {
     "chosen": {"policy": "learnability", "method": "supervised", "backbone": "tiny", "seed": 0},
 }
 RAW = {
-    "dataset": {"source": "digits", "trusted": 0.5},
+    "datasets": {
+        "pool": {"digits": {"source": "digits", "trusted": 0.5}},
+        "reference": {"trusted": {"held_out_of": "digits", "examples": 1}},
+        "tasks": {
+            "held_out": {
+                "held_out_of": "digits",
+                "splits": {"probe": 1, "val": 1, "test": 1000},
+                "tasks": ["linear_probe", "semi_supervised", "detection"],
+            }
+        },
+    },
+    "tasks": {"linear_probe": {}, "semi_supervised": {}, "detection": {}},
     "curate": {
         "filters": {"blank": {"min_std": 4.0}, "exact_duplicate": {}},
-        "splits": {"reference": 1, "probe": 1, "val": 1, "test": 1000},
     },
     "backbones": {"tiny": {"name": "test_resnet"}},
     "methods": {"supervised": {}},
@@ -60,11 +70,15 @@ class World:
 
     @property
     def pool(self) -> Pool:
-        return open_pool(self.workspace)
+        return open_pool(self.workspace, self.params.datasets)
 
     @property
     def traces(self) -> dict[str, Trace]:
         return {arm: read_trace(self.workspace.arm(arm) / "trace.parquet") for arm in self.params.arms}
+
+    def record(self, name: str) -> Path:
+        """The file of what only reports may know of the dataset."""
+        return self.workspace.provenance("digits") / f"{name}.parquet"
 
     def read(self, name: str) -> dict:
         return json.loads((self.workspace.root / name).read_text())
@@ -132,8 +146,9 @@ def make_arm(
         "detection": {"box_ap50": None if arm == "plain" else 0.25, "protocol": "boxes"},
     }
     for task, values in tasks.items():
-        world.write(f"results/tasks/{task}/{arm}/metrics.json", values)
-        world.write(f"results/tasks/{task}/{arm}/cost.json", cost(1.0, 0.1, 40.0, "estimated", evaluate=50))
+        folder = f"results/tasks/{task}/{arm}/held_out"
+        world.write(f"{folder}/metrics.json", values)
+        world.write(f"{folder}/cost.json", cost(1.0, 0.1, 40.0, "estimated", evaluate=50))
 
 
 @pytest.fixture
@@ -142,10 +157,15 @@ def world(tmp_path: Path) -> World:
     workspace = Workspace(tmp_path)
     shutil.copy(CODE / "dvc.yaml", tmp_path)
     params = parse(RAW)
-    workspace.params.write_text(yaml.safe_dump(dataclasses.asdict(params)))
-    world = World(workspace, params, make_pool(workspace.pool))
+    workspace.params.write_text(yaml.safe_dump(dataclasses.asdict(params), sort_keys=False))
+    world = World(workspace, params, make_pool(workspace.dataset("pool", "digits")))
+    workspace.provenance("digits").mkdir(parents=True)
+    for name in ("dropped", "corruption", "sources"):
+        (workspace.dataset("pool", "digits") / f"{name}.parquet").rename(world.record(name))
     workspace.version("pool").mkdir(parents=True)
     uid_files.save(workspace.uids("pool"), world.uids[:5])
+    workspace.split("held_out", "test").parent.mkdir(parents=True)
+    uid_files.save(workspace.split("held_out", "test"), [f"{number:032x}" for number in range(1000)])
     world.write("results/reference/cost.json", cost(40.0, 0.004, 1.6, "estimated", reference=400))
     spent = {"curate": 0, "reference": 0, "score": 0, "train": 1000, "total": 1000}
     own = cost(10.0, 0.001, 0.4, "estimated", train=1000, evaluate=7)
@@ -162,6 +182,12 @@ def world(tmp_path: Path) -> World:
 def the_cost():
     """`cost` above."""
     return cost
+
+
+@pytest.fixture(name="make_arm")
+def the_make_arm():
+    """`make_arm` above."""
+    return make_arm
 
 
 class Page(HTMLParser):

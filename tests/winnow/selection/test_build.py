@@ -7,12 +7,13 @@ import pytest
 import torch
 
 from tests.loops import BATCH, JOINT, LEARNABILITY, ONLINE, PROXY, SMALL, embedded, weights
-from winnow.config.schema import Arm, ArmPaths, Policy, Pretrain
+from winnow.config.derived import ArmPaths
+from winnow.config.schema import Arm, Policy, Pretrain
 from winnow.pipeline.workspace import Workspace
 from winnow.pool import uids as uid_files
 from winnow.selection.build import ONLINE as ONLINE_SEED
 from winnow.selection.build import PROXY as PROXY_SEED
-from winnow.selection.build import arm_seed, build_selection
+from winnow.selection.build import arm_seed, arm_uids, build_selection
 from winnow.selection.reference import Online
 from winnow.selection.reference_record import Judged, Record, write_record
 from winnow.selection.trace import FLOATS, write_trace
@@ -142,3 +143,66 @@ def test_seeds_of_arms_and_of_the_run_do_not_meet(start):
     arms = [Arm("p", "m", "b", seed) for seed in (0, 1, 750_000)]
     seeds = [arm_seed(replace(start.params, seed=run), arm) for run in (0, 1, 2) for arm in arms]
     assert len(set(seeds)) == len(seeds)
+
+
+@pytest.fixture
+def unions(start, tmp_path):
+    """A function: the selection of a uniform arm on `pool+reference`, with these shares.
+
+    The first 150 images are the version `pool`, those from the 140th on `reference`.
+    """
+    workspace = Workspace(tmp_path)
+    data = start.examples("supervised")
+    uids = list(data.uids)
+    for name, some, spent in (("pool", uids[:150], 1000), ("reference", uids[140:], 200)):
+        uid_files.save(_made(workspace.version(name)) / "uids.npy", some)
+        CurationFlops(spent, {"supervised": 60}).write(workspace.version(name))
+
+    def choose(mixture, version="pool+reference"):
+        loop = start(seed=SEED)
+        arm = Arm("p", "supervised", "test_resnet", SEED, version, mixture)
+        assert arm_uids(arm, workspace) == uids
+        recipes = {"supervised": start.recipe("supervised")}
+        changes = {"policies": {"p": Policy("uniform")}, "methods": recipes, "pretrain": Pretrain(1e12)}
+        params = replace(start.params, **changes)
+        return build_selection(params, arm, workspace, loop.fabric, loop.objective, data)
+
+    return choose
+
+
+@pytest.mark.slow
+def test_a_mixture_draws_its_share_of_each_version(unions):
+    """Six of eight of the pool version, two of the reference; the ten that both hold may stand for either."""
+    selector = unions([0.75, 0.25]).selector
+    mine = [selector.indices(step) for step in range(25)]
+    for drawn in mine:
+        assert len(drawn) == BATCH
+        assert (drawn < 140).sum() <= 6 <= (drawn < 150).sum()
+        assert (drawn >= 150).sum() <= 2 <= (drawn >= 140).sum()
+    seen = np.concatenate(mine)
+    seen = seen[seen < 140].tolist()
+    assert len(set(seen)) == len(seen), "25 steps of six are one epoch of the pool"
+    swapped = unions([0.25, 0.75], "reference+pool").selector
+    assert all((swapped.indices(step) >= 150).sum() <= 2 for step in range(25))
+
+
+@pytest.mark.slow
+def test_without_shares_a_union_is_one_version(unions, start):
+    """Drawn as any version is; an image that both versions hold is there once."""
+    selector, count = unions(None).selector, len(start.examples("supervised"))
+    epoch = np.concatenate([selector.indices(step) for step in range(count // BATCH)]).tolist()
+    assert len(epoch) == len(set(epoch)) == count // BATCH * BATCH
+
+
+@pytest.mark.slow
+def test_a_union_pays_for_both_and_once_for_the_reference_that_made_both(unions):
+    charge = unions(None).charge
+    assert (charge.curate, charge.reference) == (1000 + 200 - 60, 0)
+
+
+@pytest.mark.slow
+def test_a_share_that_a_version_cannot_fill_is_known_before_the_first_step(unions, start, monkeypatch):
+    monkeypatch.setattr("tests.loops.BATCH", 64)
+    held = len(start.examples("supervised")) - 140
+    with pytest.raises(ValueError, match=f"62 candidates are more than the version's {held} examples"):
+        unions([0.03, 0.97])

@@ -13,8 +13,8 @@ import torch
 from models import encoders
 from models.flops import count
 from tests.loops import BATCH, JOINT, LEARNABILITY, ONLINE, PROXY, embedded
-from winnow.config.schema import Policy
-from winnow.selection.cost import StepFlops, step_flops, steps_within
+from winnow.config.schema import Method, Policy
+from winnow.selection.cost import StepFlops, step_flops, steps_within, trained_flops
 from winnow.selection.policy import UNIFORM
 from winnow.selection.reference import Reference
 
@@ -147,6 +147,38 @@ def test_losses_of_a_softmax_among_the_candidates_are_counted(start):
     plain = cost(loop, LEARNABILITY, reference=Reference(torch.zeros(len(loop.data)))).score
     spent = cost(loop, LEARNABILITY, reference=embedded(loop)).score
     assert spent - plain == similarities(4 * BATCH, 4 * BATCH, 64)  # 2 views of 2 b candidates
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ["supervised", "dino"])
+def test_a_held_encoder_costs_its_forward_alone(start, method):
+    """Of the heads, forward and both gradients, but for the input gradient that a held encoder needs not."""
+    loop = start(method=method)
+    assert cost(loop, UNIFORM).held == 0
+    held = step_flops(loop.objective, replace(loop.recipe, freeze=0.1), UNIFORM, loop.data)
+    assert (held.train, held.score) == (cost(loop, UNIFORM).train, 0)
+    if method == "supervised":
+        one, head = count(loop.objective.encoder, (3, 28, 28)), 2 * WIDTH * loop.data.classes
+        assert held.held == BATCH * (one.forward + 2 * head)
+    large, small = (count(loop.objective.trained(), (3, size, size)) for size in (28, 16))
+    backward = 2 * (large.train - large.forward) + 6 * (small.train - small.forward)
+    if method == "dino":
+        first = 2 * WIDTH * loop.objective.config.hidden
+        assert held.train - held.held == BATCH * (backward + 8 * first)
+
+
+@pytest.mark.parametrize("freeze", [0.0, 0.1, 0.25, 0.5, 0.9])
+@pytest.mark.parametrize("budget", [100, 1000, 12_345])
+def test_the_most_steps_that_fit_where_some_are_cheaper(freeze, budget):
+    """Against trying every number of steps."""
+    step, recipe = StepFlops(score=7, train=70, held=25), Method(freeze=freeze)
+
+    def spent(steps):
+        return 7 * steps + trained_flops(step, steps, int(freeze * steps))
+
+    fitting = [steps for steps in range(1, budget) if 11 + spent(steps) <= budget]
+    assert fitting == list(range(1, len(fitting) + 1))
+    assert steps_within(budget, 11, step, recipe) == len(fitting)
 
 
 def test_steps_within_a_budget():

@@ -4,8 +4,8 @@ import os
 import pytest
 
 from tests.pictures import plain
+from winnow.config.datasets import Dataset
 from winnow.config.errors import ParamsError
-from winnow.config.schema import Dataset
 from winnow.sources import coco
 
 

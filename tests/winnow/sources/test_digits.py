@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from winnow.config.schema import Dataset
+from winnow.config.datasets import Dataset
 from winnow.sources import digits
 
 

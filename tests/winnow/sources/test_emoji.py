@@ -8,9 +8,9 @@ from PIL import Image
 
 from tests.pictures import encode
 from tests.tars import write_tar
+from winnow.config.datasets import Dataset
 from winnow.config.errors import ParamsError
 from winnow.config.plugins import CODE
-from winnow.config.schema import Dataset
 from winnow.pipeline.workspace import Workspace
 from winnow.sources import emoji
 

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from winnow.config.datasets import Dataset
 from winnow.config.errors import ParamsError
 from winnow.config.plugins import CODE
-from winnow.config.schema import Dataset
 from winnow.pipeline.workspace import Workspace
 from winnow.sources import fashion_mnist
 

@@ -6,8 +6,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests.pictures import plain
+from winnow.config.datasets import Dataset
 from winnow.config.errors import ParamsError
-from winnow.config.schema import Dataset
 from winnow.ingest.example import Unreadable
 from winnow.sources import table
 

@@ -10,8 +10,8 @@ from PIL import Image
 from torchvision import datasets
 
 from tests.pictures import plain
+from winnow.config.datasets import Dataset
 from winnow.config.errors import ParamsError
-from winnow.config.schema import Dataset
 from winnow.ingest.example import Unreadable
 from winnow.sources import torchvision as source
 

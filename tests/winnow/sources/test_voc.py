@@ -4,8 +4,8 @@ import pytest
 
 from tests.annotated import drawn, ingested
 from tests.pictures import encode
+from winnow.config.datasets import Dataset
 from winnow.config.errors import ParamsError
-from winnow.config.schema import Dataset
 from winnow.sources import voc
 
 THING = """<object><name>{name}</name><difficult>{hard}</difficult><bndbox><xmin>{box[0]}</xmin>

@@ -5,8 +5,8 @@ from collections import Counter
 import pytest
 
 from tests.tars import tar_bytes, write_tar
+from winnow.config.datasets import Dataset
 from winnow.config.errors import ParamsError
-from winnow.config.schema import Dataset
 from winnow.ingest.example import Unreadable
 from winnow.sources import webdataset
 

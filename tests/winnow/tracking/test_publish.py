@@ -28,7 +28,7 @@ def run(project, *command, **env):
 @pytest.fixture(scope="module")
 def project(tmp_path_factory, copy_project):
     folder = copy_project(tmp_path_factory.mktemp("publish") / "p", "dataset=digits", "scale=debug")
-    done = run(folder, "stages.ingest", WINNOW_EXECUTION="one")
+    done = run(folder, "stages.ingest", "digits", WINNOW_EXECUTION="one")
     assert done.returncode == 0, done.stderr
     assert "warning" not in done.stdout + done.stderr
     return folder
@@ -44,11 +44,11 @@ def test_a_stage_has_its_run_under_one_parent(project):
     client, found = runs(project)
     mine = [run for run in found if run.data.tags["winnow.execution"] == "one"]
     (parent,) = [run for run in mine if run.data.tags["winnow.kind"] == "pipeline"]
-    (child,) = [run for run in mine if run.data.tags.get("dvc.stage") == "ingest"]
+    (child,) = [run for run in mine if run.data.tags.get("dvc.stage") == "ingest@digits"]
     assert child.data.tags["mlflow.parentRunId"] == parent.info.run_id
     assert child.info.status == parent.info.status == "FINISHED"
-    metrics = json.loads((project / "data/pool/metrics.json").read_text())
-    cost = json.loads((project / "data/pool/cost.json").read_text())
+    metrics = json.loads((project / "data/ingest/digits/metrics.json").read_text())
+    cost = json.loads((project / "data/ingest/digits/cost.json").read_text())
     assert child.data.metrics["result/found"] == metrics["found"]
     assert child.data.metrics["cost/kwh"] == pytest.approx(cost["kwh"])
     assert child.data.metrics["cost/flops_total"] == 0
@@ -101,7 +101,7 @@ def test_versions_are_logged_by_the_digest_of_their_lineage(project):
         assert json.loads(given.dataset.source) == source
         tags = {tag.key: tag.value for tag in given.tags}
         assert tags["mlflow.data.context"] == "made"
-        assert tags["winnow.pool_digest"] == lineage["pool"]["digest"]
+        assert tags["winnow.dataset.digits"] == lineage["datasets"]["digits"]["digest"]
         assert child.data.tags[f"winnow.version.{name}"] == lineage["digest"]
     cost = json.loads((project / "data/versions/cost.json").read_text())
     assert set(cost["requested"]) == {"by", "at"}
@@ -152,3 +152,25 @@ def test_a_killed_stage_is_marked_and_leaves_no_half_written_out(project):
         time.sleep(0.5)
     assert client.get_run(state[0].info.run_id).info.status == "KILLED"
     assert not (project / "results/reference/models").exists()
+
+
+def test_children_that_create_the_database_at_once_do_not_fail(tmp_path):
+    """Two of three did (`table experiments already exists`): the client makes the tables when it is made."""
+    code = (
+        "import sys, time; from pathlib import Path; from winnow.pipeline.workspace import Workspace\n"
+        "from winnow.tracking.runs import Runs\n"
+        "print('ready', flush=True); sys.stdin.readline()\n"
+        "Runs(Workspace(Path(sys.argv[1]))).start('stage', 'one', {})"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path)]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    children = [subprocess.Popen(command, env=environment(), **pipes) for _ in range(3)]
+    for child in children:
+        child.stdout.readline()
+    for child in children:
+        child.stdin.write("go\n")
+        child.stdin.flush()
+    ends = [(child.communicate()[1], child.returncode) for child in children]
+    assert [code for _, code in ends] == [0, 0, 0], ends
+    kinds = [run.data.tags["winnow.kind"] for run in runs(tmp_path)[1]]
+    assert sorted(kinds) == ["pipeline", "stage", "stage", "stage"]

@@ -7,6 +7,7 @@ import torch
 
 from tests.loops import JOINT, LEARNABILITY, ONLINE, PROXY, SMALL, embedded, state
 from winnow.config.schema import Backbone, Policy
+from winnow.selection.policy import UNIFORM
 from winnow.training.checkpoint import Checkpoint
 
 STEPS = 6
@@ -23,6 +24,7 @@ RUNS = {
     "proxy": (PROXY, "supervised", "test_resnet"),
     "online": (ONLINE, "supervised", "test_resnet"),
     "dropped paths": (PROXY, "supervised", "dropping"),
+    "channels last": (UNIFORM, "dino", "large"),
     "two resolutions": (replace(LEARNABILITY, resolution=16, multi_resolution=True), "dino", "test_resnet"),
 }
 
@@ -34,6 +36,7 @@ class Killed(Exception):
 def begin(start, policy, method, backbone):
     """A loop at its first step, with everything built anew."""
     start.params.backbones["dropping"] = Backbone("test_vit", 32, {"patch_size": 4, "drop_path_rate": 0.2})
+    start.params.backbones["large"] = Backbone("test_resnet", 64)
     reference = None
     if method in ("simclr", "siglip", "clip") and not policy.online:
         reference = embedded(start(method=method, seed=3))

@@ -3,11 +3,14 @@
 import json
 
 import mlcroissant
+import numpy as np
 import pytest
 from rdflib import Graph, Namespace, URIRef
 
 from tests.versions import write_all
 from winnow.pipeline.files import sha256
+from winnow.pool.parts import Origin
+from winnow.pool.pool import Pool
 from winnow.versions import croissant, version
 
 # Of rdflib and pandas, within mlcroissant.
@@ -67,7 +70,7 @@ def test_rdf_leads_from_the_version_to_its_parent_source_and_steps(third):
     origins = set(graph.objects(this, PROV.wasDerivedFrom))
     assert {
         URIRef(f"urn:winnow:version:{'a' * 64}"),
-        URIRef(f"urn:winnow:pool:{facts['pool']['digest']}"),
+        URIRef(f"urn:winnow:dataset:{facts['datasets']['digits']['digest']}"),
     } < origins
     assert len(origins) == 3
     activity = graph.value(this, PROV.wasGeneratedBy)
@@ -85,3 +88,40 @@ def test_rdf_leads_from_the_version_to_its_parent_source_and_steps(third):
         }
         plan = graph.value(graph.value(place, PROV.qualifiedAssociation), PROV.hadPlan)
         assert plan == URIRef(f"urn:sha256:{step['code']}")
+
+
+def test_a_version_of_two_datasets_names_both_where_it_holds_of_both(tmp_path, write, example):
+    """Licences and creators are those of the datasets that it holds images of; Croissant allows one URL and
+    one citation.
+    """
+    abouts = {
+        "shop": {"license": "MIT", "creator": "A", "url": "https://a.example/", "cite_as": "A, 2020"},
+        "web": {"license": "CC0", "creator": "B", "url": "https://b.example/", "cite_as": "B, 2021"},
+    }
+    origins = []
+    (tmp_path / "datasets/pool").mkdir(parents=True)
+    for first, name in enumerate(abouts):
+        write(tmp_path / "datasets/pool" / name, [example(2 * first + n) for n in range(2)])
+        origins.append(Origin(name, tmp_path / "datasets/pool" / name))
+    pool, facts = Pool.join(origins), {"parent": None, "model": None, "seed": 0, "steps": []}
+    sources = {name: {"source": "folder", "about": about} for name, about in abouts.items()}
+
+    def written(keep):
+        folder = tmp_path / "versions/v"
+        version.write(folder, "v", pool, np.array(keep), np.full(4, "blank", object), facts, sources)
+        return folder, mlcroissant.Dataset(folder / "croissant.json").metadata
+
+    folder, found = written([True, False, True, True])
+    assert not found.ctx.issues.errors
+    assert not [line for line in found.ctx.issues.warnings if "cardinality" in line]
+    assert (found.name, found.license) == ("shop+web-v", ["MIT", "CC0"])
+    assert [one.name for one in found.creators] == ["A", "B"]
+    parts = json.loads((folder / "croissant.json").read_text())["distribution"]
+    files = [part for part in parts if part["@type"] == "cr:FileObject"]
+    assert {part["@id"] for part in files} >= {"shop/index.parquet", "web/index.parquet"}
+    for part in files:
+        assert sha256(folder / part["contentUrl"]) == part["sha256"]
+    records = mlcroissant.Dataset(folder / "croissant.json").records("reasons")
+    assert [record["reasons/key"].decode() for record in records] == pool.table["key"].to_pylist()
+    _, found = written([True, True, False, False])
+    assert (found.name, found.license, found.url) == ("shop-v", ["MIT"], "https://a.example/")

@@ -27,3 +27,10 @@ def test_a_damaged_file_is_one_line(tmp_path):
         ValueError, match="flops.json: not valid JSON .*; make it again with: dvc repro -f refine"
     ):
         CurationFlops.read(tmp_path)
+
+
+def test_a_union_pays_once_for_a_reference_that_made_both():
+    """10 + 20 in all, 6 of each of them the same training of clip; the training of dino made one of them."""
+    one, other = CurationFlops(10, {"clip": 6}), CurationFlops(20, {"clip": 6, "dino": 3})
+    assert one.joined(other) == other.joined(one) == CurationFlops(24, {"clip": 6, "dino": 3})
+    assert CurationFlops().joined(one) == one.joined(CurationFlops()) == one

@@ -4,8 +4,8 @@ import hashlib
 
 import pytest
 
+from winnow.config.datasets import Dataset
 from winnow.config.errors import ParamsError
-from winnow.config.schema import Dataset
 from winnow.filters import Step
 from winnow.pipeline.code import digest
 from winnow.versions import lineage

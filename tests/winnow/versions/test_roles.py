@@ -30,9 +30,10 @@ def params(digits_params):
 def test_every_row_has_one_role_and_every_drop_a_reason(roles, digits_params):
     assert set(roles.role) == {"pool", "reference", "test", "probe", "val", "dropped"}
     assert ((roles.role == "dropped") == [reason is not None for reason in roles.reason]).all()
-    splits = digits_params.curate.splits
-    for name in ("reference", "probe", "val", "test"):
-        assert (roles.role == name).sum() == getattr(splits, name)
+    splits = digits_params.datasets.tasks["held_out"].splits
+    for name in ("probe", "val", "test"):
+        assert (roles.role == name).sum() == len(roles.held_out("held_out", name)) == getattr(splits, name)
+    assert (roles.role == "reference").sum() == digits_params.datasets.reference["trusted"].examples
 
 
 def test_nothing_that_is_trained_on_is_held_out_or_near_to_it(roles, digits_pool, digits_params):
@@ -98,8 +99,11 @@ def test_the_order_of_the_pool_does_not_choose_the_splits(digits_pool, params):
 
 
 def test_too_few_trusted_examples_is_one_clear_line(digits_pool, params):
-    params.curate.splits.reference = 10_000
-    line = r"^curate.splits.reference: 10000 is more than the \d+ examples left; .* raise dataset.trusted$"
+    params.datasets.reference["trusted"].examples = 10_000
+    line = (
+        r"^datasets.reference.trusted.examples: 10000 is more than the \d+ examples left; lower it, or raise "
+        r"the dataset's `trusted`$"
+    )
     with pytest.raises(ValueError, match=line):
         assign_roles(digits_pool.table, params)
 
@@ -107,7 +111,8 @@ def test_too_few_trusted_examples_is_one_clear_line(digits_pool, params):
 def test_a_filter_that_drops_all_is_the_same_clear_line(digits_pool, params):
     """It was "zip() argument 2 is shorter", because the filters after it did not run."""
     params.curate.filters = {"tiny": {"min_side": 10_000}, "blank": {}}
-    with pytest.raises(ValueError, match="^curate.splits.probe: .* is more than the 0 examples left"):
+    line = "^datasets.tasks.held_out.splits.probe: .* is more than the 0 examples left"
+    with pytest.raises(ValueError, match=line):
         assign_roles(digits_pool.table, params)
 
 
@@ -125,7 +130,7 @@ def test_steps_account_for_every_row(roles, digits_params, digits_pool):
     assert roles.steps[0]["rows_in"] == len(digits_pool)
     dropped = [sum(step["dropped"].values()) for step in roles.steps]
     assert sum(dropped) == (roles.role == "dropped").sum()
-    splits = digits_params.curate.splits
+    splits = digits_params.datasets.tasks["held_out"].splits
     taken = {"take_test": splits.test, "take_probe": splits.probe, "take_val": splits.val}
     for before, step, gone in zip(roles.steps, roles.steps[1:], dropped, strict=False):
         assert step["rows_in"] == before["rows_in"] - gone - taken.get(before["name"], 0)

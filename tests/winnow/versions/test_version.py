@@ -40,7 +40,11 @@ def test_lineage_says_what_it_is_and_where_it_comes_from(digits_pool, third):
     facts = found.lineage
     assert facts["digest"] == found.digest == hashlib.sha256((third / "uids.npy").read_bytes()).hexdigest()
     index = hashlib.sha256((digits_pool.folder / "index.parquet").read_bytes()).hexdigest()
-    assert facts["pool"] == {"digest": index, "rows": len(digits_pool)}
+    (one,) = facts["datasets"].items()
+    about = {"role": "pool", "digest": index, "rows": len(digits_pool)}
+    held = sum(found.reasons["keep"].to_pylist())
+    assert one == ("digits", {**about, "held": held, "source": one[1]["source"]})
+    assert one[1]["source"]["path"] == "digits.tar"
     assert (facts["name"], facts["count"], facts["parent"]["name"]) == ("third", len(found.uids), "pool")
     reasons = Counter(reason for reason in found.reasons["reason"].to_pylist() if reason)
     assert facts["reasons"] == dict(reasons.most_common())

@@ -6,7 +6,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from winnow.config.schema import Params
 from winnow.pipeline.stages import Stages
 from winnow.pipeline.workspace import Workspace
 from winnow.report.compare.inputs import PRETRAIN, cost
@@ -21,10 +20,11 @@ class Accounting:
     how: dict[str, list[str]]
 
 
-def read(params: Params, workspace: Workspace) -> Accounting:
+def read(workspace: Workspace) -> Accounting:
     """From the cost.json of each arm's pretraining and tasks."""
-    costs = [cost(workspace, PRETRAIN, arm) for arm in params.arms]
-    tasks = [cost(workspace, task, arm) for task in Stages.read(workspace.root).tasks for arm in params.arms]
+    entries = Stages.read(workspace.root).entries.values()
+    costs = [cost(workspace, entry) for entry in entries if entry.name == PRETRAIN]
+    tasks = [cost(workspace, entry) for entry in entries if entry.is_task]
     energies = [one["energy"] for one in costs]
     how = {
         "Energy": _distinct(f"{one['energy_quality']}: {_measured(one['energy'])}" for one in costs),

@@ -61,6 +61,7 @@ def flops_axis(axes: Axes, most: float, title: str, room: float = ROOM) -> None:
 
 def cost_axis(axes: Axes, most: float, room: float = ROOM) -> None:
     """From 0 to `most`, and room beyond it without ticks."""
+    most = most or 1.0
     axes.set_xlim(0, most * room)
     axes.set_xticks([tick for tick in axes.get_xticks() if 0 <= tick <= most * 1.01])
     axes.set_xlim(0, most * room)

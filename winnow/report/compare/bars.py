@@ -7,9 +7,10 @@ from matplotlib.figure import Figure
 
 from winnow.report.compare.axes import flops_axis, percent_axis
 from winnow.report.compare.balance import Balance
+from winnow.report.compare.columns import Row
 from winnow.report.compare.corruption import CorruptionShares
 from winnow.report.compare.look import INK, corruption_colours, spent_colours
-from winnow.report.compare.table import Row, ranked
+from winnow.report.compare.table import ranked
 from winnow.report.page import numbers
 
 
@@ -17,7 +18,7 @@ def spending(table: list[Row]) -> Figure:
     """What each arm's FLOPs were spent on, and how many images it trained on."""
     order = ranked(table)[::-1]
     colours = spent_colours(table)
-    widths = {purpose: [row["flops"][purpose] for row in order] for purpose in colours}
+    widths = {purpose: [row["flops"].get(purpose) or 0 for row in order] for purpose in colours}
     figure, axes, ends = _stacked([row["arm"] for row in order], widths, colours)
     for place, row in enumerate(order):
         text = f"  {row['examples_seen']:,} images trained on"

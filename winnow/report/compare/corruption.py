@@ -1,4 +1,4 @@
-"""How much of the pool's planted corruption each arm trained on; the only reader of corruption.parquet.
+"""How much of the pool's planted corruption each arm trained on.
 
 An example is as corrupted as the row of the pool's index that its uid leads to: the uid of an exact duplicate
 leads to the clean original. An example that was trained on twice counts twice.
@@ -8,11 +8,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-import pyarrow.parquet as pq
 
 from winnow.config.schema import POOL
 from winnow.pipeline.workspace import Workspace
 from winnow.pool import uids as uid_files
+from winnow.pool.corruption import kinds_of_rows
 from winnow.pool.pool import Pool
 from winnow.selection.trace import Trace
 
@@ -55,16 +55,6 @@ def read(pool: Pool, workspace: Workspace, traces: Mapping[str, Trace]) -> Corru
     arms = {arm: shares(found, kinds) for arm, found in trained.items()}
     course = {arm: over_training(found, traces[arm].step) for arm, found in trained.items()}
     return CorruptionShares(kinds, shares(version, kinds), arms, course, rows)
-
-
-def kinds_of_rows(pool: Pool) -> np.ndarray:
-    """The corruption of each row of the index, an object array (rows,) with None for clean."""
-    table = pq.read_table(pool.folder / "corruption.parquet", columns=["key", "corruption"])
-    kinds = dict(zip(table["key"].to_pylist(), table["corruption"].to_pylist(), strict=True))
-    out = np.full(len(pool), None, dtype=object)
-    if kinds:
-        out[:] = [kinds.get(key) for key in pool.table["key"].to_pylist()]
-    return out
 
 
 def shares(corruption: np.ndarray, kinds: tuple[str, ...]) -> dict[str, float]:

@@ -10,25 +10,28 @@ from matplotlib.figure import Figure
 
 from winnow.evaluation.curve import Row as Reading
 from winnow.report.compare.axes import Label, flops_axis, label, percent_axis
+from winnow.report.compare.columns import Row
 from winnow.report.compare.corruption import CorruptionShares
 from winnow.report.compare.look import INK, SOFT, Look
-from winnow.report.compare.table import Row, arm_label, choice
+from winnow.report.compare.table import arm_label, choice
 
-UPFRONT = {"curate": "the version", "reference": "the reference"}  # paid for before the first step
+# Paid for before the first step.
+UPFRONT = {"curate": "the version", "reference": "the reference", "weights": "the weights"}
 TITLE = "FLOPs spent, reference and scoring included"
 Line = tuple[Any, Any]  # x and y
 Panels = list[tuple[Axes, list[Row]]]
 
 
 def training_curves(table: list[Row], curves: Mapping[str, list[Reading]], look: Look) -> Figure:
-    """kNN top-1 on val against FLOPs spent. A curve begins after what the arm paid for its version and its
-    reference, which the bars at the foot show.
+    """kNN top-1 on val, or the loss where no task set is read, against FLOPs spent.
+
+    A curve begins after what the arm paid for its version and its reference, which the bars at the foot show.
     """
-    figure, panels = _panels(table, "kNN top-1 on val")
-    lines = {
-        arm: ([one["flops"] for one in rows], [one["val_top1"] for one in rows])
-        for arm, rows in curves.items()
-    }
+    read = all("val_top1" in one for rows in curves.values() for one in rows)
+    figure, panels = _panels(table, "kNN top-1 on val" if read else "training loss", percent=read)
+    key = "val_top1" if read else "loss"
+    known = {arm: [one for one in rows if key in one] for arm, rows in curves.items()}  # frozen: no loss
+    lines = {arm: ([one["flops"] for one in rows], [one[key] for one in rows]) for arm, rows in known.items()}
     values = [value for _, top1 in lines.values() for value in top1]
     low, high = (np.floor(10 * min(values)) / 10, max(values)) if values else (0.0, 1.0)
     unit = (high - low) / 14 or 0.01
@@ -39,7 +42,8 @@ def training_curves(table: list[Row], curves: Mapping[str, list[Reading]], look:
             axes.plot(*lines[row["arm"]], color=colour, marker=marker, ms=4, lw=2)
         _upfront_bars(axes, rows, look, low, unit)
         axes.set_ylim(low - unit * (0.3 + 0.9 * most_bars), high + unit)
-        axes.set_yticks([tick for tick in axes.get_yticks() if low - 1e-9 <= tick <= min(high + unit, 1.001)])
+        most = min(high + unit, 1.001) if read else high + unit
+        axes.set_yticks([tick for tick in axes.get_yticks() if low - 1e-9 <= tick <= most])
         flops_axis(axes, max(row["flops"]["total"] for row in table), TITLE)
     _label_ends(panels, lines, look)
     return figure
@@ -62,8 +66,8 @@ def corruption_over_training(table: list[Row], corruption: CorruptionShares, loo
     return figure
 
 
-def _panels(table: list[Row], title: str) -> tuple[Figure, Panels]:
-    """A figure with a panel for each method, and its rows; the panels share a vertical axis in percent."""
+def _panels(table: list[Row], title: str, percent: bool = True) -> tuple[Figure, Panels]:
+    """A figure with a panel for each method, and its rows; the panels share a vertical axis."""
     methods = list(dict.fromkeys(row["method"] for row in table))
     size = (5.2 * len(methods) if len(methods) > 1 else 8.6, 4.6)
     figure, grid = plt.subplots(
@@ -72,7 +76,8 @@ def _panels(table: list[Row], title: str) -> tuple[Figure, Panels]:
     grid[0, 0].set_ylabel(title)
     for axes, method in zip(grid[0], methods, strict=True):
         axes.set_title(method, color=INK)
-        percent_axis(axes)
+        if percent:
+            percent_axis(axes)
     rows = [[row for row in table if row["method"] == method] for method in methods]
     return figure, list(zip(grid[0], rows, strict=True))
 
@@ -91,7 +96,7 @@ def _upfront_bars(axes: Axes, rows: list[Row], look: Look, low: float, unit: flo
     """Below the lowest tick, a bar for each arm that had spent something before its first step."""
     for place, row in enumerate(row for row in rows if _upfront(row)):
         height, spent = low - unit * (0.7 + 0.9 * place), _upfront(row)
-        text = f"paid for {' and '.join(name for part, name in UPFRONT.items() if row['flops'][part])}"
+        text = f"paid for {' and '.join(name for part, name in UPFRONT.items() if row['flops'].get(part))}"
         axes.plot([0, spent], [height] * 2, color=look.colours[choice(row)], lw=6, solid_capstyle="butt")
         style: dict[str, Any] = {"va": "center", "fontsize": 9, "color": SOFT}
         axes.annotate(text, (spent, height), (5, 0), textcoords="offset points", **style)
@@ -99,7 +104,7 @@ def _upfront_bars(axes: Axes, rows: list[Row], look: Look, low: float, unit: flo
 
 def _upfront(row: Row) -> int:
     """FLOPs spent before the first step."""
-    return sum(int(row["flops"][part]) for part in UPFRONT)
+    return sum(int(row["flops"].get(part) or 0) for part in UPFRONT)
 
 
 def _course(row: Row, share: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

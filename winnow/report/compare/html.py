@@ -1,18 +1,21 @@
 """report.html: the comparison as one page that opens offline, from the verdict to the settings."""
 
 from dataclasses import asdict, dataclass
+from itertools import groupby
 from pathlib import Path
-from typing import Any
 
 import yaml
 
 from winnow.config.schema import Params
 from winnow.report.compare.accounting import Accounting
+from winnow.report.compare.columns import Column, Row, headlines, others
 from winnow.report.compare.corruption import CorruptionShares
 from winnow.report.compare.grids import Grid
 from winnow.report.compare.look import corruption_colours, spent_colours
-from winnow.report.compare.table import Row, headlines, ranked
+from winnow.report.compare.table import choice, is_oracle, ranked
 from winnow.report.compare.verdict import equal, verdict
+from winnow.report.compare.wiring import wiring
+from winnow.report.compare.worth import known
 from winnow.report.page.render import render
 from winnow.report.page.tiles import data_uri
 
@@ -28,22 +31,29 @@ class Content:
     accounting: Accounting
     pictures: dict[str, Path]
     grids: dict[str, list[Grid]]
+    tested: dict[str, int]  # task set -> how many test images it has
 
 
 def page(content: Content) -> str:
     """The page as HTML."""
     table = ranked(content.table)
-    titles = headlines(table)
+    columns = headlines(table)
     return render(
         Path(__file__).with_name("report.html.j2"),
         content=content,
         params=content.params,
         corruption=content.corruption,
         table=table,
-        titles=titles,
-        best=_best(table, list(titles)),
-        others=_others(table, set(titles)),
-        verdict=verdict(content.table, content.params.curate.splits.test, content.corruption),
+        columns=columns,
+        groups=_groups(columns),
+        known=known,
+        best=_best(table, columns),
+        others=[(one.name, [one.value(row) for row in table]) for one in others(table)],
+        choice=choice,
+        is_oracle=is_oracle,
+        oracles=any(is_oracle(row) for row in table),
+        verdict=verdict(content.table, content.tested, content.corruption),
+        wiring=wiring(content.params),
         equal=equal(table),
         pictures={name: data_uri(path.read_bytes()) for name, path in content.pictures.items()},
         spent=spent_colours(content.table),
@@ -52,18 +62,23 @@ def page(content: Content) -> str:
     )
 
 
-def _best(table: list[Row], keys: list[str]) -> set[tuple[str, str]]:
-    """(arm, metric) of the highest value within each method."""
+def _best(table: list[Row], columns: list[Column]) -> set[tuple[str, Column]]:
+    """(arm, column) of the highest value within each method; an oracle does not count."""
     found = set()
     for method in {row["method"] for row in table}:
-        rows = [row for row in table if row["method"] == method]
-        for key in keys:
-            top = max(row["tasks"].get(key, 0.0) for row in rows)
-            found |= {(row["arm"], key) for row in rows if len(rows) > 1 and row["tasks"].get(key) == top}
+        rows = [row for row in table if row["method"] == method and not is_oracle(row)]
+        for column in columns:
+            values = {row["arm"]: column.value(row) for row in rows}
+            top = max((value for value in values.values() if value is not None), default=None)
+            found |= {
+                (arm, column)
+                for arm, value in values.items()
+                if len(rows) > 1 and value is not None and value == top
+            }
     return found
 
 
-def _others(table: list[Row], shown: set[str]) -> list[tuple[str, list[Any]]]:
-    """The metrics without a column of their own: (TASK.METRIC, its value for each arm)."""
-    keys = sorted({key for row in table for key in row["tasks"]} - shown)
-    return [(key, [row["tasks"].get(key) for row in table]) for key in keys]
+def _groups(columns: list[Column]) -> list[tuple[str, int]]:
+    """The headings above the columns and how many each spans; none where all are of one set."""
+    groups = [(group, len(list(some))) for group, some in groupby(columns, key=lambda one: one.group)]
+    return groups if len(groups) > 1 else []

@@ -9,6 +9,7 @@ from typing import Any
 from winnow.evaluation.curve import FILE as CURVE
 from winnow.evaluation.curve import Row, read_curve
 from winnow.pipeline.files import read_json
+from winnow.pipeline.stages import Entry
 from winnow.pipeline.workspace import Workspace
 from winnow.selection.trace import FILE as TRACE
 from winnow.selection.trace import Trace, read_trace
@@ -16,14 +17,14 @@ from winnow.selection.trace import Trace, read_trace
 PRETRAIN = "pretrain"
 
 
-def metrics(workspace: Workspace, stage: str, arm: str) -> dict[str, Any]:
-    """metrics.json of an arm's pretraining, or of a task on its encoder."""
-    return record(_folder(workspace, stage, arm) / "metrics.json", f"{stage}@{arm}")
+def metrics(workspace: Workspace, entry: Entry) -> dict[str, Any]:
+    """metrics.json of a stage."""
+    return record(workspace.root / entry.records / "metrics.json", entry.address)
 
 
-def cost(workspace: Workspace, stage: str, arm: str) -> dict[str, Any]:
-    """cost.json of an arm's pretraining, or of a task on its encoder."""
-    return record(_folder(workspace, stage, arm) / "cost.json", f"{stage}@{arm}")
+def cost(workspace: Workspace, entry: Entry) -> dict[str, Any]:
+    """cost.json of a stage."""
+    return record(workspace.root / entry.records / "cost.json", entry.address)
 
 
 def trace(workspace: Workspace, arm: str) -> Trace:
@@ -37,10 +38,6 @@ def curve(workspace: Workspace, arm: str) -> list[Row]:
 def record(path: Path, address: str) -> dict[str, Any]:
     """A JSON file that the stage at `address` writes."""
     return read_json(_required(path, address), f"make it again with: dvc repro -f {address}")
-
-
-def _folder(workspace: Workspace, stage: str, arm: str) -> Path:
-    return workspace.arm(arm) if stage == PRETRAIN else workspace.task(stage, arm)
 
 
 def _required(path: Path, address: str) -> Path:

@@ -8,13 +8,20 @@ people with the common colour blindnesses can tell both apart.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from winnow.report.compare.table import CONTROL, Row, choice
+from winnow.report.compare.columns import Row
+from winnow.report.compare.table import CONTROL, choice
 
 GREY = "#4d4d4d"
 POLICIES = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#882255", "#999933")
 MARKERS = "osD^vPX*"
 CORRUPTION = ("#cc6677", "#332288", "#88ccee", "#ddcc77", "#117733", "#44aa99", "#aa4499", "#999933")
-SPENT = {"curate": "#ddc9a3", "reference": "#b8a9c9", "score": "#7fb3d5", "train": "#34495e"}
+SPENT = {
+    "curate": "#ddc9a3",
+    "reference": "#b8a9c9",
+    "weights": "#a3c9a8",
+    "score": "#7fb3d5",
+    "train": "#34495e",
+}
 INK, SOFT, FAINT = "#222222", "#777777", "#c8c8c8"
 
 
@@ -35,11 +42,11 @@ class Look:
 
 
 def spent_colours(table: Sequence[Row]) -> dict[str, str]:
-    """The purposes of FLOPs and their colours; curation only where an arm paid for it."""
+    """The purposes of FLOPs and their colours; curation and weights only where an arm paid for them."""
     return {
         part: colour
         for part, colour in SPENT.items()
-        if part != "curate" or any(row["flops"][part] for row in table)
+        if part not in ("curate", "weights") or any(row["flops"].get(part) for row in table)
     }
 
 

@@ -14,11 +14,11 @@ from winnow.evaluation.curve import Row as Reading
 from winnow.report.compare.axes import STYLE
 from winnow.report.compare.balance import Balance
 from winnow.report.compare.bars import class_balance, corruption_shares, spending
+from winnow.report.compare.columns import Row, main_column
 from winnow.report.compare.corruption import CorruptionShares
 from winnow.report.compare.courses import corruption_over_training, training_curves
 from winnow.report.compare.look import Look
 from winnow.report.compare.scatter import accuracy
-from winnow.report.compare.table import Row
 
 
 def draw(
@@ -29,19 +29,24 @@ def draw(
     balance: Balance,
 ) -> dict[str, Path]:
     """Write every picture that the numbers allow into a folder; name -> file."""
-    look = Look.of(table)
+    if not table:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "none.txt").write_text("No arms, so no pictures.\n")  # DVC requires the folder
+        return {}
+    look, moved = Look.of(table), [row for row in table if not row.get("frozen")]
     pictures: dict[str, Callable[[], Figure]] = {
         "curves": lambda: training_curves(table, curves, look),
-        "accuracy_flops": lambda: accuracy(table, look, "flops"),
         "spending": lambda: spending(table),
     }
-    if any(row["gco2e"] is not None for row in table):
-        pictures["accuracy_gco2e"] = lambda: accuracy(table, look, "gco2e")
-    if corruption.kinds:
-        pictures["corruption_shares"] = lambda: corruption_shares(table, corruption)
-        pictures["corruption_over_training"] = lambda: corruption_over_training(table, corruption, look)
-    if len(balance.names) > 1:
-        pictures["class_balance"] = lambda: class_balance(table, balance)
+    if column := main_column(table):
+        pictures["accuracy_flops"] = lambda: accuracy(table, look, column, "flops")
+        if any(row["gco2e"] is not None for row in table):
+            pictures["accuracy_gco2e"] = lambda: accuracy(table, look, column, "gco2e")
+    if corruption.kinds and moved:
+        pictures["corruption_shares"] = lambda: corruption_shares(moved, corruption)
+        pictures["corruption_over_training"] = lambda: corruption_over_training(moved, corruption, look)
+    if len(balance.names) > 1 and moved:
+        pictures["class_balance"] = lambda: class_balance(moved, balance)
     folder.mkdir(parents=True, exist_ok=True)
     with matplotlib.rc_context(STYLE):
         return {name: _save(make(), folder / f"{name}.png") for name, make in pictures.items()}

@@ -8,29 +8,33 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from winnow.report.compare.axes import Label, cost_axis, flops_axis, label, percent_axis
+from winnow.report.compare.columns import Column, Row
 from winnow.report.compare.look import FAINT, SOFT, Look
-from winnow.report.compare.table import MAIN, Row, arm_label, choice
+from winnow.report.compare.table import arm_label, choice
 from winnow.report.page import numbers
 
 ROOM = 1.6
 
 
-def accuracy(table: list[Row], look: Look, key: str) -> Figure:
-    """Linear top-1 against total FLOPs or gCO2e; arms whose cost is unknown are left out and named.
+def accuracy(table: list[Row], look: Look, column: Column, key: str) -> Figure:
+    """Linear top-1, a column, against total FLOPs or gCO2e; arms of unknown cost are left out and named.
 
     Args:
         key: `flops` or `gco2e`.
     """
     costs = {row["arm"]: row["flops"]["total"] if key == "flops" else row["gco2e"] for row in table}
-    drawn = [row for row in table if costs[row["arm"]] is not None]
+    measured = [row for row in table if column.value(row) is not None]
+    drawn = [row for row in measured if costs[row["arm"]] is not None]
     figure, axes = plt.subplots(figsize=(6.4, 4.9), layout="constrained")
     labels = []
     for row in drawn:
-        x, y, colour = costs[row["arm"]], row["tasks"][MAIN], look.colours[choice(row)]
+        value = column.value(row)
+        assert value is not None
+        x, y, colour = costs[row["arm"]], value, look.colours[choice(row)]
         style: dict[str, Any] = {"ls": "", "ms": 10, "mec": "white", "mew": 1, "zorder": 3, "clip_on": False}
         axes.plot([x], [y], marker=look.markers[row["method"]], color=colour, **style)
         labels.append(Label(x, y, f"{arm_label(row, table)}  {numbers.percent(y)}", colour))
-    axes.set_ylabel("linear probe top-1 on test")
+    axes.set_ylabel(f"linear probe top-1 on test, {column.group}")
     axes.margins(y=0.12)
     percent_axis(axes)
     most = max(costs[row["arm"]] for row in drawn)
@@ -41,7 +45,7 @@ def accuracy(table: list[Row], look: Look, key: str) -> Figure:
         cost_axis(axes, most, ROOM)
         axes.set_xlabel(f"gCO2e in total ({', '.join(sorted({row['energy_quality'] for row in drawn}))})")
     label(axes, labels)
-    _method_legend(axes, look, [row["arm"] for row in table if row not in drawn])
+    _method_legend(axes, look, [row["arm"] for row in measured if row not in drawn])
     return figure
 
 

@@ -1,34 +1,28 @@
 """table.json: one row for each arm, built from the stages' own files.
 
-The FLOPs of an arm are what it is charged: its share of its version's making and of the reference, scoring
-and training; energy.py says what that is in energy and time. Downstream tasks are not charged: every arm pays
-the same for them.
+The FLOPs of an arm are what it is charged: its share of its version's making, of the reference and of the arm
+whose encoder it starts from, scoring and training; energy.py says what that is in energy and time. Downstream
+tasks are not charged: every arm pays the same for them.
+
+Only the row of an arm that starts from weights has `weights`, of them and of their FLOPs, and only that of a
+frozen arm has `frozen`. FLOPs that nobody knows are null in `flops` and `unknown` in `weights`, never 0.
 """
 
 import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from winnow.config.schema import POOL, Params
-from winnow.pipeline.stages import Stages
+from winnow.config.derive import parts
+from winnow.config.schema import CLEAN, POOL, REFERENCE, Params
+from winnow.pipeline.stages import Entry, Stages
 from winnow.pipeline.workspace import Workspace
+from winnow.report.compare.columns import Row, main_column
 from winnow.report.compare.energy import energy
 from winnow.report.compare.inputs import PRETRAIN, metrics
 
-Row = dict[str, Any]
-
-FLOPS = ("curate", "reference", "score", "train", "total")
-MAIN = "linear_probe.top1"  # what arms are ranked by
-CONTROL = "uniform"  # the policy that the others have to beat
-# The metrics with a column of their own, and its heading; the report lists the others below the table.
-HEADLINES = (
-    (r"pretrain\.test_i2t_r1", "image to text R@1"),
-    (r"pretrain\.test_t2i_r1", "text to image R@1"),
-    (r"pretrain\.test_zero_shot_top1", "zero-shot"),
-    (r"linear_probe\.top1", "linear top-1"),
-    (r"semi_supervised\.top1_([\d.]+)pct", r"\1 % labels"),
-    (r"detection\.(?:box|bbox)_?ap_?50", "box AP50"),
-)
+FLOPS = ("curate", "reference", "weights", "score", "train", "total")
+FROZEN = "the weights untouched"  # the choice of an arm that trains nothing
+CONTROL = "uniform"  # the policy that selects nothing
 
 
 def rows(params: Params, workspace: Workspace) -> list[Row]:
@@ -37,91 +31,127 @@ def rows(params: Params, workspace: Workspace) -> list[Row]:
     Raises:
         ValueError: naming the first file that is missing, and the command that makes it.
     """
-    tasks = Stages.read(workspace.root).tasks
-    return [_row(params, workspace, arm, tasks) for arm in params.arms]
+    stages = Stages.read(workspace.root)
+    return [_row(params, workspace, arm, stages) for arm in params.arms]
 
 
-def _row(params: Params, workspace: Workspace, arm: str, tasks: list[str]) -> Row:
-    found, what = metrics(workspace, PRETRAIN, arm), params.arms[arm]
-    spent = {purpose: int(found["flops"][purpose]) for purpose in FLOPS[:-1]}
+def _row(params: Params, workspace: Workspace, arm: str, stages: Stages) -> Row:
+    found, what = metrics(workspace, stages[f"{PRETRAIN}@{arm}"]), params.arms[arm]
+    spent = {purpose: found["flops"][purpose] for purpose in FLOPS[:-1] if purpose in found["flops"]}
     return {
         "arm": arm,
-        **{key: getattr(what, key) for key in ("policy", "method", "backbone", "seed", "version")},
-        "flops": {**spent, "total": sum(spent.values())},
+        **{key: getattr(what, key) for key in ("policy", "method", "backbone", "seed", "version", "mixture")},
+        **({"frozen": True} if what.frozen else {}),
+        **_start(found),
+        "flops": {**spent, "total": sum(value or 0 for value in spent.values())},
         **energy(params, workspace, arm, spent["reference"]),
         "examples_seen": found["examples_seen"],
-        "tasks": _task_values(workspace, arm, tasks, found),
+        "tasks": _task_values(params, workspace, tasks_of(stages, arm), found),
         "budget": found["budget"],
         "stopped_by": found["stopped_by"],
     }
 
 
+def _start(found: dict[str, Any]) -> Row:
+    """What an arm started from, and the FLOPs of making that: a number, or `unknown`."""
+    if "weights" not in found:
+        return {}
+    return {"weights": {key: found["weights"][key] for key in ("path", "flops")}}
+
+
+def trained(table: Iterable[Row]) -> list[Row]:
+    """The rows of arms that trained; all of them, where none did."""
+    table = list(table)
+    return [row for row in table if not row.get("frozen")] or table
+
+
+def tasks_of(stages: Stages, arm: str) -> list[Entry]:
+    """The stages that measure an arm's encoder."""
+    return [entry for entry in stages.entries.values() if entry.is_task and entry.arm == arm]
+
+
 def _task_values(
-    workspace: Workspace, arm: str, tasks: list[str], pretrain: dict[str, Any]
-) -> dict[str, float]:
-    """TASK.METRIC -> value of all numbers; of pretraining its accuracies alone, for the rest are counts."""
+    params: Params, workspace: Workspace, tasks: list[Entry], pretrain: dict[str, Any]
+) -> dict[str, dict[str, float]]:
+    """SET -> TASK.METRIC -> value of all numbers; of pretraining its accuracies alone."""
+    found: dict[str, dict[str, float]] = {name: {} for name in params.datasets.tasks}
     values = {name: pretrain[name] for name in pretrain if re.search(r"(top1|_r\d+)$", name)}
-    found = {PRETRAIN: values, **{task: metrics(workspace, task, arm) for task in tasks}}
-    return {
-        f"{task}.{name}": value
-        for task, values in found.items()
-        for name, value in values.items()
-        if isinstance(value, int | float) and not isinstance(value, bool)
-    }
+    measured = [(params.pretrain.dvc.set, PRETRAIN, values)] if params.pretrain.dvc.set else []
+    measured += [(str(entry.set), entry.name, metrics(workspace, entry)) for entry in tasks]
+    for task_set, task, numbers in measured:
+        for name, value in numbers.items():
+            if isinstance(value, int | float) and not isinstance(value, bool):
+                found[task_set][f"{task}.{name}"] = value
+    return {name: values for name, values in found.items() if values}
 
 
 def protocols(params: Params, workspace: Workspace) -> dict[str, dict[str, list[str]]]:
-    """task -> protocol -> the arms that were measured so, because a number without its protocol says little.
+    """Task, with its set where there are several -> protocol -> the arms that were measured so, because a
+    number without its protocol says little.
 
     Pretraining is a task only of the arms that read captions: they alone read a test split while training.
     """
     found: dict[str, dict[str, list[str]]] = {}
-    for task in [PRETRAIN, *Stages.read(workspace.root).tasks]:
-        for arm in params.arms:
-            values = metrics(workspace, task, arm)
-            if task != PRETRAIN or "protocol" in values:
-                protocol = str(values.get("protocol", "not stated"))
-                found.setdefault(task, {}).setdefault(protocol, []).append(arm)
+    for entry in Stages.read(workspace.root).entries.values():
+        if not (entry.is_task or entry.name == PRETRAIN):
+            continue
+        values = metrics(workspace, entry)
+        if entry.is_task or "protocol" in values:
+            many = len(params.datasets.tasks) > 1 and entry.set
+            name = f"{entry.name} on {entry.set}" if many else entry.name
+            protocol = str(values.get("protocol", "not stated"))
+            found.setdefault(name, {}).setdefault(protocol, []).append(str(entry.arm))
     return found
 
 
+def is_control(row: Row) -> bool:
+    """Whether the arm selects nothing and curates nothing: uniform on pool, reference, or both."""
+    selects = row["policy"] != CONTROL or row.get("frozen")
+    return not selects and set(parts(row["version"])) <= {POOL, REFERENCE}
+
+
+def is_oracle(row: Row) -> bool:
+    """Whether the arm trained on what no user can know: the clean part of the pool."""
+    return CLEAN in parts(row["version"]) and not row.get("frozen")
+
+
 def choice(row: Row) -> str:
-    """What an arm chose to train on, in a word or two: its policy, and its version unless that is `pool`."""
+    """What an arm chose to train on, in a word or two: its policy, and its version unless that is `pool`; or
+    that it is the weights untouched.
+    """
     policy, version = str(row["policy"]), str(row["version"])
+    if row.get("frozen"):
+        return FROZEN
+    if row["mixture"]:
+        shares = zip(parts(version), row["mixture"], strict=True)
+        version = " + ".join(f"{100 * share:g} % {one}" for one, share in shares)
+    version = version.replace("+", " + ") if " " not in version else version
     return policy if version == POOL else version if policy == CONTROL else f"{policy} on {version}"
+
+
+def backbone_of(row: Row) -> str:
+    """The backbone, without the seed that `seeds` puts behind the name of one that starts from an arm."""
+    return str(row["backbone"]).removesuffix(f"-s{row['seed']}")
 
 
 def arm_label(row: Row, table: Sequence[Row]) -> str:
     """What tells an arm from others: its choice, and its backbone and seed where these are not the same."""
-    parts = [choice(row)]
-    if len({other["backbone"] for other in table}) > 1:
-        parts.append(row["backbone"])
+    names = [choice(row)]
+    if len({backbone_of(other) for other in table}) > 1:
+        names.append(backbone_of(row))
     if len({other["seed"] for other in table}) > 1:
-        parts.append(f"seed {row['seed']}")
-    return ", ".join(parts)
+        names.append(f"seed {row['seed']}")
+    return ", ".join(names)
 
 
 def ranked(table: Iterable[Row]) -> list[Row]:
     """Methods in the order of params.yaml, the arms of each by their linear top-1, best first."""
     table = list(table)
+    column = main_column(table)
     methods = list(dict.fromkeys(row["method"] for row in table))
-    return sorted(
-        table, key=lambda row: (methods.index(row["method"]), -row["tasks"].get(MAIN, 0.0), row["arm"])
-    )
 
+    def place(row: Row) -> tuple[int, float, str]:
+        value = column.value(row) if column else None
+        return methods.index(row["method"]), -(value or 0.0), row["arm"]
 
-def headlines(table: Iterable[Row]) -> dict[str, str]:
-    """TASK.METRIC -> heading, for the metrics with a column of their own, in the order of `HEADLINES`."""
-    keys = sorted({key for row in table for key in row["tasks"]}, key=_natural)
-    return {
-        key: re.sub(pattern, heading, key, flags=re.I)
-        for pattern, heading in HEADLINES
-        for key in keys
-        if re.fullmatch(pattern, key, flags=re.I)
-    }
-
-
-def _natural(key: str) -> tuple[str, float, str]:
-    """Sort keys such as top1_1pct and top1_10pct by their last number."""
-    found = re.search(r"([\d.]+)\D*$", key)
-    return (key[: found.start()], float(found.group(1).strip(".") or 0), key) if found else (key, 0.0, key)
+    return sorted(table, key=place)

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow.parquet as pq
 
+from winnow.config.schema import CLEAN
 from winnow.pipeline.files import replacing
 from winnow.pipeline.workspace import Workspace
 from winnow.pool.pool import Pool
@@ -20,6 +20,7 @@ from winnow.report.version.clusters import COLUMNS, cluster_map
 from winnow.report.version.histograms import classes, sizes
 from winnow.report.version.steps import explain, settings
 from winnow.report.version.vectors import drawn, embedded, hashed
+from winnow.versions.croissant import held
 from winnow.versions.version import Version, counts, load
 
 SHOWN = 12
@@ -50,6 +51,7 @@ def write_card(path: Path, workspace: Workspace, pool: Pool, name: str) -> int:
         steps=[{**s, "settings": settings(s["parameters"])} for s in version.lineage["steps"]],
         flops=flops(version),
         stage=stage(version),
+        held_of=" + ".join(held(version.lineage)),
         rows=len(pool),
         kept=int(keep.sum()),
         classes=classes(pool, keep),
@@ -101,16 +103,14 @@ def flops(version: Version) -> int:
 def stage(version: Version) -> dict[str, str]:
     """The DVC stage that makes a version, and where that records what it cost."""
     if version.lineage["parent"]:
-        return {"name": f"refine@{version.name}", "cost": f"data/versions/{version.name}/cost.json"}
+        module = "oracle" if version.name == CLEAN else "refine"
+        return {"name": f"{module}@{version.name}", "cost": f"data/versions/{version.name}/cost.json"}
     return {"name": "curate", "cost": "data/versions/cost.json"}
 
 
 def not_ingested(pool: Pool) -> dict[str, int]:
     """Reason -> how many examples of the source are not in the pool because of it."""
-    path = pool.folder / "dropped.parquet"
-    if not path.is_file():
-        return {}
-    return counts(pq.ParquetFile(path).read(columns=["reason"])["reason"].to_pylist())
+    return counts(pool.records("dropped", ["reason"])["reason"].to_pylist())
 
 
 def _tiles(pool: Pool, rows: np.ndarray, seed: int, salt: str) -> list[Tile]:

@@ -9,6 +9,7 @@ from typing import Self
 
 import numpy as np
 
+from winnow.config.load import load as load_params
 from winnow.pipeline.workspace import Workspace
 from winnow.pool.pool import Pool, open_pool
 from winnow.report.version.histograms import Bar, classes
@@ -105,7 +106,7 @@ def shift(a: list[Bar], b: list[Bar]) -> list[tuple[str, float, float]]:
 def _shift(found: Difference, workspace: Workspace) -> list[str]:
     """The classes whose shares differ most; none where the pool lacks an example, or has no labels."""
     try:
-        pool = open_pool(workspace)
+        pool = open_pool(workspace, load_params(workspace.params).datasets)
         masks = [kept(pool, version) for version in (found.a, found.b)]
     except ValueError:
         return []

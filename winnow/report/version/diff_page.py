@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from winnow.config.load import load as load_params
 from winnow.pipeline.workspace import Workspace
 from winnow.pool.pool import Pool, open_pool
 from winnow.report.page.render import render
@@ -26,7 +27,7 @@ def page(first: Path, second: Path, workspace: Workspace) -> str:
     Raises:
         ValueError: if a folder holds no version, or the pool lacks one of their examples.
     """
-    found, pool = Difference.of(first, second), open_pool(workspace)
+    found, pool = Difference.of(first, second), open_pool(workspace, load_params(workspace.params).datasets)
     a, b = kept(pool, found.a), kept(pool, found.b)
     what = _vectors(found, workspace, pool, drawn(np.flatnonzero(a | b)))
     totals = [max(int(side[what.rows].sum()), 1) for side in (a, b)]

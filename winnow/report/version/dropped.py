@@ -14,6 +14,7 @@ from winnow.pool.pool import Pool
 from winnow.report.page.render import render
 from winnow.report.page.tiles import Tile, sample, tile
 from winnow.report.version.steps import explain, settings
+from winnow.versions.croissant import held
 from winnow.versions.version import Version, counts
 
 PICTURES = 200
@@ -27,10 +28,10 @@ def summary(version: Version) -> list[str]:
         return [*lines, "no lineage.json: made elsewhere"]
     parent = facts["parent"]
     origin = f"version {parent['name']}, sha256 {parent['digest']}" if parent else "none"
-    source = facts["source"]["source"]
+    datasets = " + ".join(held(facts))
     return [
         *lines,
-        f"source {source}; parent {origin}; seed {facts['seed']}; Winnow {facts['winnow']}",
+        f"datasets {datasets}; parent {origin}; seed {facts['seed']}; Winnow {facts['winnow']}",
         *(_step(step) for step in facts["steps"]),
         f"excluded in total: {_listed(facts['reasons']) or 'none'}",
     ]

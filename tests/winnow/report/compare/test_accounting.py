@@ -5,4 +5,4 @@ from winnow.report.compare import accounting
 
 def test_uncharged_flops_are_readings_and_tasks(world):
     """7 for each arm's readings, 50 for each of its three tasks."""
-    assert accounting.read(world.params, world.workspace).uncharged == 2 * (7 + 3 * 50)
+    assert accounting.read(world.workspace).uncharged == 2 * (7 + 3 * 50)

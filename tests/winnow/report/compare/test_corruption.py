@@ -40,7 +40,7 @@ def test_course_joins_steps_into_bins():
 
 
 def test_a_clean_pool_has_no_kinds(world):
-    path = world.pool.folder / "corruption.parquet"
+    path = world.record("corruption")
     pq.write_table(pq.read_table(path).slice(0, 0), path)
     found = corruption.read(world.pool, world.workspace, world.traces)
     assert found.kinds == ()

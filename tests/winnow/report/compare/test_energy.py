@@ -84,3 +84,21 @@ def test_a_reference_cheaper_than_what_was_charged_is_refused(world):
     world.write("results/reference/cost.json", cost)
     with pytest.raises(ValueError, match=r"100 reference FLOPs.*charged 200.*dvc repro pretrain@chosen"):
         energy(world.params, world.workspace, "chosen", 200)
+
+
+def test_a_union_pays_for_all_its_parts(world, refined):
+    """As of `small` alone above; the pool and the reference versions took no stage of their own."""
+    refined.arms["plain"].version = "small+reference"
+    found = energy(refined, world.workspace, "plain", 0)
+    assert found["seconds"] == 10.0 + 0.5 * (20.0 + 4.0 + 40.0 * 100 / 400)
+    refined.arms["plain"].version = "pool+reference"
+    assert energy(refined, world.workspace, "plain", 0)["seconds"] == 10.0
+
+
+def test_the_oracle_is_paid_for_by_its_own_stage(world, refined, cost):
+    refined.arms["plain"].version = "clean"
+    with pytest.raises(ValueError, match=r"data/versions/clean/lineage.json.*dvc repro oracle@clean"):
+        energy(refined, world.workspace, "plain", 0)
+    world.write("data/versions/clean/lineage.json", {"parent": {"name": "pool"}, "flops": {}, "model": None})
+    world.write("data/versions/clean/cost.json", cost(6.0, 0.002, 0.8, "estimated"))
+    assert energy(refined, world.workspace, "plain", 0)["seconds"] == 10.0 + 0.5 * 6.0

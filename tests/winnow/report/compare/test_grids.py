@@ -2,12 +2,13 @@
 
 import numpy as np
 
-from winnow.report.compare import corruption, grids
+from winnow.pool.corruption import kinds_of_rows
+from winnow.report.compare import grids
 
 
 def test_grids_of_a_trace(world):
     """In the second half `chosen` took rows 1 (score 0.5) and 4 (2.0); it trained on four rows once each."""
-    kinds = corruption.kinds_of_rows(world.pool)
+    kinds = kinds_of_rows(world.pool)
     high, low, often = grids.of_trace(world.pool, world.traces["chosen"], kinds)
     assert [(t.label, t.note) for t in high.tiles] == [("cat", "2.00"), ("dogs & <co>", "0.500")]
     assert [t.note for t in low.tiles] == ["0.500", "2.00"]

@@ -1,7 +1,10 @@
 """table.md of the world of conftest.py."""
 
+import dataclasses
+
 from winnow.report.compare.markdown import markdown
 from winnow.report.compare.table import rows
+from winnow.report.compare.wiring import wiring
 
 
 def cells(text: str) -> list[list[str]]:
@@ -34,3 +37,30 @@ def test_unknown_is_written_as_such(world):
     text = markdown(table, {"plain": 0.0, "chosen": 0.0})
     assert "CO2e (estimated/unknown)" in text
     assert cells(text)[3][-2:] == ["unknown", "unknown"]
+
+
+def test_what_a_debug_run_made_is_no_result(world):
+    table, shares = rows(world.params, world.workspace), {"plain": 0.0, "chosen": 0.0}
+    debug = dataclasses.replace(world.params, scale="debug")
+    text = markdown(table, shares, wiring(debug))
+    assert text.startswith("> **Wiring, not results: scale=debug")
+    assert text.endswith("\n\n" + markdown(table, shares, wiring(world.params)))
+
+
+def test_several_sets_are_named_before_their_metrics_and_a_mean_stands_last(world):
+    """Arm `plain` was not measured on birds, so it has no mean."""
+    table = rows(world.params, world.workspace)
+    table[1]["tasks"]["birds"] = {"linear_probe.top1": 0.5}
+    head, _, chosen, plain = cells(markdown(table, {"plain": 0.0, "chosen": 0.0}))
+    columns = ["held_out: linear top-1", "birds: linear top-1", "mean of sets: linear top-1"]
+    assert [name for name in head if "linear" in name] == columns
+    found = {name: dict(zip(head, row, strict=True)) for name, row in (("chosen", chosen), ("plain", plain))}
+    assert [found["chosen"][name] for name in columns] == ["70.0 %", "50.0 %", "60.0 %"]
+    assert [found["plain"][name] for name in columns] == ["50.0 %", "–", "–"]
+
+
+def test_the_shares_of_a_mixture_stand_in_the_version_column(world):
+    table = rows(world.params, world.workspace)
+    table[0] |= {"version": "pool+reference", "mixture": [0.5, 0.5]}
+    head, _, _, plain = cells(markdown(table, {"plain": 0.0, "chosen": 0.0}))
+    assert dict(zip(head, plain, strict=True))["version"] == "50 % pool + 50 % reference"

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from winnow.report.compare import axes, balance, corruption, inputs, look, plots, table
+from winnow.report.compare.columns import main_column
 from winnow.report.compare.courses import training_curves
 from winnow.report.compare.scatter import accuracy
 
@@ -55,7 +56,7 @@ def test_without_energy_there_is_no_picture_of_it(world, tmp_path):
 def test_an_arm_of_unknown_energy_is_left_out_and_named(world):
     rows = table.rows(world.params, world.workspace)
     rows[0]["gco2e"] = None
-    figure = accuracy(rows, look.Look.of(rows), "gco2e")
+    figure = accuracy(rows, look.Look.of(rows), main_column(rows), "gco2e")
     legend = figure.axes[0].get_legend()
     assert [text.get_text() for text in legend.get_texts()] == ["supervised", "plain: cost unknown"]
     plots.plt.close(figure)
@@ -71,9 +72,11 @@ def test_a_curve_begins_after_what_was_paid_for_the_reference(world):
 
 def test_one_colour_a_policy_and_one_marker_a_method():
     rows = [
-        {"policy": p, "method": m, "version": "pool"} for m in ("x", "y") for p in ("hard", "uniform", "easy")
+        {"policy": p, "method": m, "version": "pool", "mixture": None}
+        for m in ("x", "y")
+        for p in ("hard", "uniform", "easy")
     ]
-    found = look.Look.of([*rows, {"policy": "uniform", "method": "x", "version": "small"}])
+    found = look.Look.of([*rows, {**rows[1], "version": "small"}])
     assert found.colours["uniform"] == look.GREY
     assert len(set(found.colours.values())) == 4
     assert "small" in found.colours

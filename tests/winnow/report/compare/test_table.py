@@ -5,12 +5,12 @@ import shutil
 
 import pytest
 
-from winnow.report.compare import table
+from winnow.report.compare import columns, table
 
 # The public contract of table.json, from DESIGN.md.
 KEYS = (
-    "arm policy method backbone version seed flops kwh gco2e energy_quality seconds examples_seen tasks "
-    "budget stopped_by"
+    "arm policy method backbone version mixture seed flops kwh gco2e energy_quality seconds examples_seen "
+    "tasks budget stopped_by"
 )
 
 
@@ -43,12 +43,14 @@ def test_curation_is_part_of_the_total(world):
 
 def test_tasks_hold_numbers_only(world):
     assert rows(world)[0]["tasks"] == {
-        "linear_probe.top1": 0.5,
-        "linear_probe.top5": 0.9,
-        "pretrain.val_top1": 0.5,
-        "linear_probe.l2": 0.01,
-        "semi_supervised.top1_1pct": 0.4,
-        "semi_supervised.top1_10pct": 0.6,
+        "held_out": {
+            "linear_probe.top1": 0.5,
+            "linear_probe.top5": 0.9,
+            "pretrain.val_top1": 0.5,
+            "linear_probe.l2": 0.01,
+            "semi_supervised.top1_1pct": 0.4,
+            "semi_supervised.top1_10pct": 0.6,
+        }
     }  # detection.box_ap50 is null: undefined, not 0
 
 
@@ -69,7 +71,7 @@ def test_arms_left_over_on_disk_are_not_seen(world):
     ("name", "command"),
     [
         ("results/pretrain/chosen/metrics.json", "dvc repro pretrain@chosen"),
-        ("results/tasks/detection/plain/metrics.json", "dvc repro detection@plain"),
+        ("results/tasks/detection/plain/held_out/metrics.json", "dvc repro detection@plain.held_out"),
         ("results/reference/cost.json", "dvc repro reference"),
     ],
 )
@@ -87,12 +89,13 @@ def test_a_broken_file_is_named(world):
 
 def test_ranked_keeps_the_order_of_methods_and_puts_the_best_first():
     arms = [("a", "z", 0.1), ("b", "b", 0.9), ("c", "z", 0.2)]
-    found = table.ranked([{"arm": a, "method": m, "tasks": {table.MAIN: top1}} for a, m, top1 in arms])
+    rows = [{"arm": a, "method": m, "tasks": {"set": {columns.MAIN: top1}}} for a, m, top1 in arms]
+    found = table.ranked(rows)
     assert [row["arm"] for row in found] == ["c", "a", "b"]
 
 
 def test_headlines_are_in_a_fixed_order(world):
-    assert table.headlines(rows(world)) == {
+    assert {one.metric: one.title for one in columns.headlines(rows(world))} == {
         "linear_probe.top1": "linear top-1",
         "semi_supervised.top1_1pct": "1 % labels",
         "semi_supervised.top1_10pct": "10 % labels",
@@ -112,8 +115,34 @@ def test_retrieval_on_the_test_split_has_columns_and_a_protocol(world):
     }
     world.write(path, {**world.read(path), **found, "protocol": "so and so"})
     plain, chosen = rows(world)
-    assert [chosen["tasks"][f"pretrain.{name}"] for name in found] == list(found.values())
-    assert not [key for key in plain["tasks"] if "test" in key]
+    assert [chosen["tasks"]["held_out"][f"pretrain.{name}"] for name in found] == list(found.values())
+    assert not [key for key in plain["tasks"]["held_out"] if "test" in key]
     titles = ["image to text R@1", "text to image R@1", "zero-shot"]
-    assert list(table.headlines([plain, chosen]).values())[:3] == titles
+    assert [one.title for one in columns.headlines([plain, chosen])[:3]] == titles
     assert table.protocols(world.params, world.workspace)["pretrain"] == {"so and so": ["chosen"]}
+
+
+@pytest.mark.parametrize(
+    ("changes", "name", "control", "oracle"),
+    [
+        ({}, "uniform", True, False),
+        ({"version": "reference"}, "reference", True, False),
+        ({"version": "pool+reference"}, "pool + reference", True, False),
+        (
+            {"version": "pool+reference", "mixture": [0.25, 0.75]},
+            "25 % pool + 75 % reference",
+            True,
+            False,
+        ),
+        ({"policy": "hard"}, "hard", False, False),
+        ({"policy": "hard", "version": "pool+reference"}, "hard on pool + reference", False, False),
+        ({"version": "small"}, "small", False, False),
+        ({"version": "small+reference"}, "small + reference", False, False),
+        ({"version": "clean"}, "clean", False, True),
+        ({"version": "clean+reference"}, "clean + reference", False, True),
+        ({"policy": "hard", "version": "clean"}, "hard on clean", False, True),
+    ],
+)
+def test_what_an_arm_chose_in_a_word_and_whether_that_is_a_control(changes, name, control, oracle):
+    row = {"policy": "uniform", "version": "pool", "mixture": None, **changes}
+    assert (table.choice(row), table.is_control(row), table.is_oracle(row)) == (name, control, oracle)

@@ -1,6 +1,7 @@
 """The comparison as a whole, its files and its page, over the world of conftest.py."""
 
 import copy
+import dataclasses
 import json
 import subprocess
 import sys
@@ -36,13 +37,13 @@ def test_writes_every_file_and_the_headline_numbers(compared, world):
     assert sorted(p.name for p in out.iterdir()) == ["plots", "report.html", "table.json", "table.md"]
     assert json.loads((out / "table.json").read_text()) == table.rows(world.params, world.workspace)
     assert metrics["plain"] == {
-        "linear_probe_top1": 0.5,
-        "semi_supervised_top1_1pct": 0.4,
-        "semi_supervised_top1_10pct": 0.6,
+        "held_out_linear_probe_top1": 0.5,
+        "held_out_semi_supervised_top1_1pct": 0.4,
+        "held_out_semi_supervised_top1_10pct": 0.6,
         "corrupted_share": 0.25,
         "flops": 1000,
     }
-    assert metrics["chosen"]["detection_box_ap50"] == 0.25
+    assert metrics["chosen"]["held_out_detection_box_ap50"] == 0.25
 
 
 @pytest.mark.slow
@@ -114,7 +115,7 @@ def test_unknown_energy_is_said_and_is_not_zero(world, words):
 
 @pytest.mark.slow
 def test_a_clean_pool_is_reported(world, words):
-    path = world.pool.folder / "corruption.parquet"
+    path = world.record("corruption")
     pq.write_table(pq.read_table(path).slice(0, 0), path)
     assert "No corruption was planted in this pool" in words()
 
@@ -144,7 +145,15 @@ def test_versions_are_told_apart_and_paid_for(world, cost, words):
     world.write("data/versions/small/lineage.json", lineage)
     world.write("data/versions/small/cost.json", cost(1.0, 0.001, 0.4, "estimated", curate=250))
     text = words(params)
-    assert "uniform on small" in text
+    assert "plain small supervised" in text
     assert "curate + reference + score + train" in text
-    assert "there is no uniform arm to compare with" in text
+    assert "there is no control to compare with" in text
     assert "25 + 0 + 0 + 75 %" in text.replace("\u00a0", " ")
+
+
+@pytest.mark.slow
+def test_a_debug_run_is_marked_as_wiring_in_table_and_page(compared, world):
+    out, _ = compared(dataclasses.replace(world.params, scale="debug"))
+    for name in ("table.md", "report.html"):
+        assert "Wiring, not results: scale=debug" in (out / name).read_text()
+    assert "Wiring" not in (compared(name="real")[0] / "report.html").read_text()

@@ -15,7 +15,7 @@ STEPS = [
     {**STEP, "name": "blank", "parameters": {"min_std": 4.0}},
     {**STEP, "name": "exact_duplicate", "parameters": {}, "dropped": {"exact_duplicate": 1}},
 ]
-LINEAGE = {"source": {"source": "digits"}, "parent": None, "model": None, "seed": 0, "steps": STEPS}
+LINEAGE = {"parent": None, "model": None, "seed": 0, "steps": STEPS}
 MODEL = {"name": "DINOv2", "sha256": "e" * 64, "store": "some"}
 REFINED = {"parent": {"name": "pool", "digest": "f" * 64}, "model": MODEL, "flops": {"embeddings": 2_500_000}}
 
@@ -106,7 +106,7 @@ def test_equal_bytes_and_no_time(card, world):
 
 def test_does_not_need_the_record_of_the_corruption(card, world):
     before = card()
-    (world.pool.folder / "corruption.parquet").unlink()
+    world.record("corruption").unlink()
     assert card() == before
     assert "wrong_label" not in before
 
@@ -124,6 +124,12 @@ def test_a_refined_version_names_parent_model_and_cost(card, page):
     assert "2.50 MFLOPs, spent on embeddings by DINOv2 ( eeeeeeeeeeee )" in words
     assert "dvc repro refine@small " in words
     assert "data/versions/small/cost.json" in words
+
+
+def test_the_clean_version_is_made_by_the_oracle(card, page):
+    words = page(card("clean", parent=REFINED["parent"], flops={})).words
+    assert "dvc repro oracle@clean " in words
+    assert "data/versions/clean/cost.json" in words
 
 
 def test_a_version_of_another_pool_is_refused(card, world):

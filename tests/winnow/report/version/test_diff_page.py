@@ -14,7 +14,7 @@ from winnow.versions.version import write
 @pytest.fixture
 def both(world, tmp_path):
     """Versions a (rows 0 to 2) and b (rows 0 and 3); a model embedded for b."""
-    lineage = {"source": {"source": "digits"}, "parent": None, "model": None, "seed": 0, "steps": []}
+    lineage = {"parent": None, "model": None, "seed": 0, "steps": []}
     model = {"name": "DINOv2", "sha256": "e" * 64, "store": "some"}
     for name, rows in (("a", [0, 1, 2]), ("b", [0, 3])):
         keep = np.isin(np.arange(8), rows)

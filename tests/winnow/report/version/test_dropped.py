@@ -13,7 +13,7 @@ STEPS = [{**EXPOSURE, "rows_in": 8, "dropped": {"dark": 2, "bright": 1}}]
 
 @pytest.fixture
 def folder(world, tmp_path):
-    lineage = {"source": {"source": "digits"}, "parent": None, "model": None, "seed": 0, "steps": STEPS}
+    lineage = {"parent": None, "model": None, "seed": 0, "steps": STEPS}
     version.write(tmp_path / "v", "v", world.pool, np.equal(REASON, None), REASON, lineage)
     return tmp_path / "v"
 
@@ -41,7 +41,7 @@ def test_the_page_shows_each_reason_with_its_pictures(folder, world, page):
 def test_the_summary_lists_each_step_and_its_drops(folder):
     first, source, step, total = dropped.summary(version.load(folder))
     assert first == f"v: 2 images, sha256 {version.load(folder).digest}"
-    assert source.startswith("source digits; parent none; seed 0; Winnow ")
+    assert source.startswith("datasets digits; parent none; seed 0; Winnow ")
     assert step == "  exposure (darkest 10.0): 8 rows in, dropped dark 2, bright 1"
     assert total == "excluded in total: dark 2, blank 1, bright 1, val 1"
 

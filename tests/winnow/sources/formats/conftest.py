@@ -14,7 +14,7 @@ import pytest
 from aiohttp import web
 
 from tests.tars import write_tar
-from winnow.config.schema import Dataset
+from winnow.config.datasets import Dataset
 from winnow.sources import webdataset
 
 

@@ -12,7 +12,7 @@ from aiohttp import web
 from tests.pictures import plain
 from tests.pools import ingest
 from tests.tars import write_tar
-from winnow.config.schema import Dataset
+from winnow.config.datasets import Dataset
 from winnow.ingest.example import Unreadable
 from winnow.sources import webdataset
 from winnow.sources.formats import remote

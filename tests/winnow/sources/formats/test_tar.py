@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from tests.fuzzing import BOUNDED, FEW, flipped
 from tests.tars import tar_bytes
+from winnow.config.datasets import Dataset
 from winnow.config.errors import ParamsError
-from winnow.config.schema import Dataset
 from winnow.ingest.example import Example, Unreadable
 from winnow.sources import webdataset
 

@@ -3,13 +3,9 @@
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-import yaml
 
-from winnow.config.compose import composed
+from winnow.config.detect import detect
 from winnow.config.errors import ParamsError
-from winnow.config.plugins import CODE
-from winnow.lint.detect import detect
-from winnow.pipeline.workspace import Workspace
 
 
 @pytest.mark.parametrize(
@@ -45,15 +41,7 @@ def test_a_parquet_file_says_it_by_its_metadata(tmp_path):
     assert detect(str(tmp_path / "hf.parquet")).source == "huggingface"
 
 
-def test_the_dataset_of_params(tmp_path):
-    overrides = ["dataset=webdataset", f"dataset.path={tmp_path / '0.tar'}", "scale=debug"]
-    text = yaml.safe_dump(composed(overrides, Workspace(CODE).conf))
-    (tmp_path / "params.yaml").write_text(text)
-    dataset = detect(str(tmp_path / "params.yaml"))
-    assert (dataset.source, dataset.path) == ("webdataset", str(tmp_path / "0.tar"))
-
-
-@pytest.mark.parametrize("path", ["gone", "gone.json", "gone.yaml"])
+@pytest.mark.parametrize("path", ["gone", "gone.json"])
 def test_what_is_not_there_is_one_line(tmp_path, path):
     with pytest.raises(ParamsError) as caught:
         detect(str(tmp_path / path))

@@ -1,0 +1,82 @@
+"""What dvc.yaml must know of a choice in params.yaml and cannot work out: blocks that nobody writes.
+
+`winnow/config/derive.py` fills them in.
+"""
+
+from dataclasses import dataclass, field
+
+NOTHING = "conf/nothing"  # an empty file: what DVC depends on where there is nothing to depend on
+
+
+@dataclass
+class DatasetPaths:
+    """What dvc.yaml must know of the datasets."""
+
+    reference: str = NOTHING  # the folder of the references that were ingested
+    names: list[str] = field(default_factory=list)  # what one pool is made of, in this order
+
+
+@dataclass
+class Ingest:
+    """The role and the source of a dataset that is ingested."""
+
+    role: str
+    source: str
+
+
+@dataclass
+class Cell:
+    """An arm that a task measures on a set, whose images lie in the folder `data`."""
+
+    arm: str
+    set: str
+    data: str
+
+
+@dataclass
+class VersionPaths:
+    """What dvc.yaml must know of a version."""
+
+    model: str = NOTHING  # what makes its embeddings
+    method: str = NOTHING  # the code of that model's method, where it is a reference
+
+
+@dataclass
+class ArmPaths:
+    """What dvc.yaml must know of an arm."""
+
+    criterion: str = "uniform"
+    version: str = "pool"  # of a union the first part
+    other_uids: str = NOTHING  # of a union those of the second part
+    other_flops: str = NOTHING
+    reference: str = NOTHING  # the folder of the reference that the arm reads
+    reference_code: str = NOTHING  # the code of that reference's method
+    trace: str = NOTHING  # the trace that it replays
+    weights: str = NOTHING  # the file that its encoder starts from
+    weights_config: str = NOTHING  # what is beside it and says how inputs are normalised
+    weights_record: str = NOTHING  # the metrics of the arm that trained them
+
+
+@dataclass
+class ReferencePaths:
+    """What dvc.yaml must know of the references."""
+
+    finished: str = NOTHING
+    settings: str = "reference"  # the key of the references' backbone, where they have one
+
+
+@dataclass
+class ReadingPaths:
+    """The task set that is read during training."""
+
+    set: str | None = None
+    data: str = NOTHING
+    splits: str = NOTHING
+
+
+@dataclass
+class Comparison:
+    """The folders that `compare` reads; `conf/nothing` for one that no stage makes."""
+
+    pretrain: str = NOTHING
+    tasks: str = NOTHING
