@@ -25,7 +25,8 @@ import torch
 from torch import nn
 
 from models import encoders
-from winnow.config.schema import Dataset, Run
+from winnow.config.datasets import Dataset
+from winnow.config.schema import Run
 from winnow.evaluation.average_precision import KINDS, NAMES, results
 from winnow.evaluation.detector_training import Outcome
 from winnow.evaluation.picture_detection import (
