@@ -22,9 +22,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 from models import encoders
-from winnow.config.schema import Dataset, Run
+from winnow.config.datasets import Dataset
+from winnow.config.schema import Run
 from winnow.evaluation.average_precision import KINDS, NAMES, results
 from winnow.evaluation.detector_training import Outcome
 from winnow.evaluation.picture_detection import (
@@ -69,6 +71,10 @@ def opened(source: Path, folder: Path) -> tuple[Pool, Annotations]:
     return Pool.open(folder), annotations
 
 
+def group_norm(channels: int, **place: Any) -> nn.GroupNorm:
+    return nn.GroupNorm(4, channels, **place)
+
+
 def difference(data: Pictures, outcome: Outcome) -> float | None:
     """The largest difference to pycocotools on the same detections; None where it is not installed."""
     try:
@@ -92,7 +98,9 @@ def difference(data: Pictures, outcome: Outcome) -> float | None:
     return largest
 
 
-def page(rows: dict[str, Outcome], checks: list[float | None], seconds: float, done: str) -> str:
+def page(
+    rows: dict[str, Outcome], checks: list[float | None], seconds: tuple[float, float], done: str
+) -> str:
     machine = (
         f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, torch {torch.__version__}"
     )
@@ -101,7 +109,7 @@ def page(rows: dict[str, Outcome], checks: list[float | None], seconds: float, d
         "",
         f"{done}.",
         "",
-        f"{seconds:.0f} s of training; {machine}.",
+        f"{seconds[0]:.0f} s of training, {seconds[1]:.0f} CPU seconds; {machine}.",
         "",
     ]
     names = [f"{kind}_{name}" for kind in ("box", "mask") for name in NAMES]
@@ -121,9 +129,9 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("backbone", nargs="?", default="resnet10t")
     for name, kind, value in (
-        ("steps", int, 1500),
-        ("side", int, 160),
-        ("batch", int, 4),
+        ("steps", int, 5000),
+        ("side", int, 192),
+        ("batch", int, 2),
         ("lr", float, 1e-3),
     ):
         parser.add_argument(f"--{name}", type=kind, default=value)
@@ -131,20 +139,19 @@ def main() -> None:
     parser.add_argument("--weights", type=Path)
     parser.add_argument("--samples", type=Path)
     given = parser.parse_args()
-    settings = PictureConfig(given.side, 2 * given.side, given.flip, given.steps, given.batch, given.lr)
+    settings = PictureConfig(given.side, given.side * 5 // 3, given.flip, given.steps, given.batch, given.lr)
     fabric = launch(Run(accelerator="auto", threads=os.cpu_count() or 1))
     with tempfile.TemporaryDirectory() as name:
         pool, annotations = opened(given.folder, Path(name))
         rows, _ = split_rows(pool, annotations)
         train, test = open_pictures(pool, annotations, rows, settings)
         torch.manual_seed(0)
-        norm = {"norm_layer": "groupnorm1"}
-        random = encoders.create(given.backbone, given.side, **norm) if not given.weights else None
+        random = None if given.weights else encoders.create(given.backbone, given.side, norm_layer=group_norm)
         encoder = random or load_encoder(given.weights)[0]
-        begin = time.perf_counter()
+        begin, cpu = time.perf_counter(), time.process_time()
         masks = train.has_masks and test.has_masks
         net, _ = finetune_detector(encoder, train, masks, settings, 0, fabric, bar)
-        seconds = time.perf_counter() - begin
+        seconds = time.perf_counter() - begin, time.process_time() - cpu
         found = {"train": evaluated(net, train, masks, fabric), "val": evaluated(net, test, masks, fabric)}
         sets = {"train": train, "val": test}
         for part, outcome in found.items():

@@ -61,7 +61,7 @@ PICTURE_PROPOSALS: dict[str, int] = {
     "rpn_pre_nms_top_n_test": 500,
     "rpn_post_nms_top_n_train": 250,
     "rpn_post_nms_top_n_test": 250,
-    "rpn_batch_size_per_image": 128,
+    "rpn_batch_size_per_image": 64,
     "box_batch_size_per_image": 64,
     "box_detections_per_img": 100,
 }
