@@ -135,7 +135,8 @@ def _account(
 ) -> None:
     """Record the FLOPs, and that the energy is unknown where earlier runs did a part of the work."""
     method, spent = reference_of_model(stage.params.versions[stage.key].model), sum(flops.values())
-    CurationFlops.read(parent.folder).plus(spent, method, flops.get("model", 0)).write(stage.work)
+    before, trained = CurationFlops.read(parent.folder), flops.get("model", 0)
+    before.plus(stage.key, spent, method, trained).write(stage.work)
     stage.flops["curate"] = spent
     stage.facts["requested"] = requested_by()
     if reused or resumed:

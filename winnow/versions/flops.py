@@ -1,7 +1,7 @@
 """flops.json of a version: what curating it cost, its ancestors included; the one writer and the one reader.
 
-`references` says how many of these FLOPs trained which reference of this run: an arm that also selects by
-that reference does not pay for it twice.
+Each version and each reference of this run stands there once, with its own FLOPs. So a union pays once for
+an ancestor that its parts have in common, and an arm that also selects by a reference pays once for that.
 """
 
 from dataclasses import dataclass, field
@@ -14,10 +14,17 @@ FILE = "flops.json"
 
 @dataclass(frozen=True)
 class CurationFlops:
-    """`curate` counts all, `references` maps a method to the part that trained its reference."""
+    """`versions` maps the version and its ancestors to what each spent beyond references, `references` a
+    method to the training of its reference.
+    """
 
-    curate: int = 0
+    versions: dict[str, int] = field(default_factory=dict)
     references: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def curate(self) -> int:
+        """All of it."""
+        return sum(self.versions.values()) + sum(self.references.values())
 
     @classmethod
     def read(cls, folder: Path) -> "CurationFlops":
@@ -27,19 +34,22 @@ class CurationFlops:
             FileNotFoundError: when there is no such file.
             ValueError: naming the file and the mend, when it holds something else.
         """
-        return cls(**read_json(folder / FILE, "make it again with: dvc repro -f refine"))
+        found = read_json(folder / FILE, "make it again with: dvc repro -f refine")
+        return cls(found.get("versions", {}), found.get("references", {}))
 
     def write(self, folder: Path) -> None:
-        references = {"references": self.references} if self.references else {}
-        write_json(folder / FILE, {"curate": self.curate, **references})
+        parts = {"versions": self.versions, "references": self.references}
+        write_json(
+            folder / FILE, {"curate": self.curate, **{name: part for name, part in parts.items() if part}}
+        )
 
     def joined(self, other: "CurationFlops") -> "CurationFlops":
-        """Of a union of two versions; the training of a reference that made both is counted once."""
-        both = sum(min(n, other.references.get(name, 0)) for name, n in self.references.items())
-        references = {**self.references, **other.references}
-        return CurationFlops(self.curate + other.curate - both, references)
+        """Of a union of two versions."""
+        return CurationFlops(self.versions | other.versions, self.references | other.references)
 
-    def plus(self, spent: int, method: str | None = None, trained: int = 0) -> "CurationFlops":
+    def plus(self, version: str, spent: int, method: str | None = None, trained: int = 0) -> "CurationFlops":
         """With what a further version spent, `trained` of it on the reference of a method."""
-        trained_now = {method: trained} if method and trained else {}
-        return CurationFlops(self.curate + spent, {**self.references, **trained_now})
+        own = {} if method is None or not trained else {method: trained}
+        return CurationFlops(
+            {**self.versions, version: spent - sum(own.values())}, {**self.references, **own}
+        )

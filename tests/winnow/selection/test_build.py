@@ -27,7 +27,7 @@ SEED = 4
 def select(start, tmp_path):
     """A function: the selection of an arm with this policy, in a workspace with all that it may read."""
     workspace = Workspace(tmp_path)
-    CurationFlops(1000, {"supervised": 60}).write(_made(workspace.version("pool")))
+    CurationFlops({"pool": 940}, {"supervised": 60}).write(_made(workspace.version("pool")))
     trusted = start.examples("supervised", 60).uids
     uid_files.save(_made(workspace.version("reference")) / "uids.npy", list(trusted))
 
@@ -156,7 +156,7 @@ def unions(start, tmp_path):
     uids = list(data.uids)
     for name, some, spent in (("pool", uids[:150], 1000), ("reference", uids[140:], 200)):
         uid_files.save(_made(workspace.version(name)) / "uids.npy", some)
-        CurationFlops(spent, {"supervised": 60}).write(workspace.version(name))
+        CurationFlops({name: spent - 60}, {"supervised": 60}).write(workspace.version(name))
 
     def choose(mixture, version="pool+reference"):
         loop = start(seed=SEED)

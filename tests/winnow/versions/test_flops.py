@@ -8,17 +8,18 @@ from winnow.versions.flops import CurationFlops
 
 
 def test_what_is_written_is_read(tmp_path):
-    for flops in (CurationFlops(), CurationFlops(7, {"clip": 5})):
+    for flops in (CurationFlops(), CurationFlops({"small": 2}, {"clip": 5})):
         flops.write(tmp_path)
         assert CurationFlops.read(tmp_path) == flops
-    assert json.loads((tmp_path / "flops.json").read_text()) == {"curate": 7, "references": {"clip": 5}}
+    found = json.loads((tmp_path / "flops.json").read_text())
+    assert found == {"curate": 7, "versions": {"small": 2}, "references": {"clip": 5}}
 
 
 def test_a_further_version_adds_its_own():
-    first = CurationFlops().plus(10, "clip", 6)
-    assert first == CurationFlops(10, {"clip": 6})
-    assert first.plus(3, "clip", 0) == CurationFlops(13, {"clip": 6})  # its parent has paid for the model
-    assert first.plus(3) == CurationFlops(13, {"clip": 6})
+    first = CurationFlops().plus("a", 10, "clip", 6)
+    assert first == CurationFlops({"a": 4}, {"clip": 6})
+    assert first.plus("b", 3, "clip", 0) == CurationFlops({"a": 4, "b": 3}, {"clip": 6})  # already paid for
+    assert first.plus("b", 3).curate == 13
 
 
 def test_a_damaged_file_is_one_line(tmp_path):
@@ -29,8 +30,12 @@ def test_a_damaged_file_is_one_line(tmp_path):
         CurationFlops.read(tmp_path)
 
 
-def test_a_union_pays_once_for_a_reference_that_made_both():
-    """10 + 20 in all, 6 of each of them the same training of clip; the training of dino made one of them."""
-    one, other = CurationFlops(10, {"clip": 6}), CurationFlops(20, {"clip": 6, "dino": 3})
-    assert one.joined(other) == other.joined(one) == CurationFlops(24, {"clip": 6, "dino": 3})
+def test_a_union_pays_once_for_what_its_parts_have_in_common():
+    """4 and 11 + 3 of their own, 6 for clip that made both, 3 for dino that made one. With a descendant, the
+    ancestor's 10 are in both, and only 5 are new.
+    """
+    one = CurationFlops().plus("a", 10, "clip", 6)
+    other = CurationFlops({"b": 11}, {"dino": 3}).plus("c", 9, "clip", 6)
+    assert one.joined(other).curate == other.joined(one).curate == 4 + 11 + 3 + 3 + 6
+    assert one.joined(one.plus("d", 5)).curate == 15
     assert CurationFlops().joined(one) == one.joined(CurationFlops()) == one
