@@ -58,7 +58,10 @@ def curate(stage: Stage) -> None:
     write_json(stage.work / "splits/sets.json", list(params.datasets.tasks))
     for name, one in params.datasets.tasks.items():
         rows = splits.get(name) or {split: roles.held_out(name, split) for split in HELD_OUT}
-        _write_splits(stage, stage.work / "splits" / name, pool if one.held_out_of else own[name], rows)
+        of = pool if one.held_out_of else own[name]
+        if one.held_out_of:
+            _check_labels(name, one, of, rows)
+        _write_splits(stage, stage.work / "splits" / name, of, rows)
     stage.metrics.update(version.counts(roles.role))
     stage.metrics["reasons"] = version.counts(roles.reason[roles.role == "dropped"])
     stage.metrics["rows"] = len(roles.role)
@@ -79,13 +82,17 @@ def _own(stage: Stage) -> dict[str, TaskSet]:
 def _own_splits(stage: Stage, name: str, pool: Pool) -> Splits:
     one = stage.params.datasets.tasks[name]
     rows = task_splits(pool.table, one.splits, name, stage.params.seed)
-    labels = pool.table["label"].to_numpy()
-    needs = any("labels" in declared("stages", task, "NEEDS") for task in one.tasks)
-    if needs and (missing := int((labels[np.concatenate(list(rows.values()))] < 0).sum())):
-        raise ValueError(
-            f"datasets.{TASKS}.{name}: {missing} of {len(pool)} images have no label; give labels"
-        )
+    _check_labels(name, one, pool, rows)
     return rows
+
+
+def _check_labels(name: str, one: TaskSet, pool: Pool, splits: Splits) -> None:
+    """Whether all images of a set have the labels that its tasks read."""
+    needs = [task for task in one.tasks if "labels" in declared("stages", task, "NEEDS")]
+    rows = np.concatenate(list(splits.values()))
+    if needs and (missing := int((pool.table["label"].to_numpy()[rows] < 0).sum())):
+        given = f"{missing} of its {len(rows)} images have no label, and {', '.join(needs)} read labels"
+        raise ValueError(f"datasets.{TASKS}.{name}: {given}; give labels, or leave the task out")
 
 
 def _write_splits(stage: Stage, folder: Path, pool: Pool, splits: Splits) -> None:

@@ -7,8 +7,10 @@ from winnow.config.datasets import Corruption, Dataset, ReferenceSet, TaskSet
 from winnow.config.derive import roles
 from winnow.config.errors import ParamsError
 from winnow.config.folder_names import check_folder
-from winnow.config.plugins import plugins
+from winnow.config.plugins import declared, plugins
 from winnow.config.schema import POOL, REFERENCE, TASKS, Params
+
+READINGS = "first", "none"  # what `pretrain.readings` may say beside the name of a task set
 
 
 def check_datasets(params: Params) -> None:
@@ -32,8 +34,9 @@ def check_datasets(params: Params) -> None:
             raise ParamsError(f"{key}: null; give how many examples of {reference.held_out_of} it takes")
     for name, task_set in datasets.tasks.items():
         _check_task_set(name, task_set, params)
-    if params.pretrain.readings not in ("first", "none"):
-        known("pretrain.readings", params.pretrain.readings, ["first", "none", *datasets.tasks])
+        _check_labels(name, task_set, params)
+    if params.pretrain.readings not in READINGS:
+        known("pretrain.readings", params.pretrain.readings, [*READINGS, *datasets.tasks])
 
 
 def _check_unique(params: Params) -> None:
@@ -50,14 +53,16 @@ def _check_origin(key: str, one: ReferenceSet | TaskSet, params: Params) -> None
         raise ParamsError(f"{key}: {given}; give one of the two")
     if one.held_out_of is not None:
         known(f"{key}.held_out_of", one.held_out_of, params.datasets.pool)
-        if one.path is not None:
-            raise ParamsError(
-                f"{key}.path: {one.path!r}, but it is held out of {one.held_out_of}; set it to null"
-            )
+        for name, unread in vars(Dataset()).items():
+            if (given := getattr(one, name)) != unread:
+                what = f"{key}.{name}: {given!r}, but it is held out of {one.held_out_of}"
+                raise ParamsError(f"{what}, where that is set; leave it out")
 
 
 def _check_task_set(name: str, one: TaskSet, params: Params) -> None:
     key = f"datasets.{TASKS}.{name}"
+    if name in READINGS:
+        raise ParamsError(f"{key}: pretrain.readings means something else by {name!r}; choose another name")
     for task in one.tasks:
         known(f"{key}.tasks", task, params.tasks)
     if one.held_out_of:
@@ -68,6 +73,23 @@ def _check_task_set(name: str, one: TaskSet, params: Params) -> None:
         if getattr(one.splits, split) == 0:
             tasks = ", ".join(one.tasks)
             raise ParamsError(f"{key}.splits.{split}: 0, but {tasks} read it; give a number, or tasks: []")
+
+
+def _check_labels(name: str, one: TaskSet, params: Params) -> None:
+    """Whether a set whose labels are left unread is asked for them."""
+    holder = params.datasets.pool[one.held_out_of] if one.held_out_of else one
+    if holder.labels:
+        return
+    key = f"datasets.{POOL}.{one.held_out_of}" if one.held_out_of else f"datasets.{TASKS}.{name}"
+    asking = [task for task in one.tasks if "labels" in declared("stages", task, "NEEDS")]
+    readings = params.pretrain.readings
+    if params.arms and name == (next(iter(params.datasets.tasks)) if readings == "first" else readings):
+        asking.append("pretrain.readings")
+    if asking:
+        raise ParamsError(
+            f"{key}.labels: false, but {', '.join(asking)} of datasets.{TASKS}.{name} need labels; set it to "
+            "true, or leave them out"
+        )
 
 
 def corrupted(dataset: Dataset) -> bool:

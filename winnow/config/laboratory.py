@@ -39,11 +39,11 @@ def datasets_of(raw: dict[str, Any]) -> dict[str, Any]:
         if one.get("path"):
             names, path = ", ".join(datasets[POOL]), one["path"]
             raise ParamsError(f"dataset.path: {path!r}, and datasets.pool has {names}; give one of the two")
-        for some in datasets.values():
-            for name, block in some.items():
-                some[name] = {**block, **({} if block.get("held_out_of") else each)}
     elif one.get("source"):
         datasets = _laboratory(one, datasets)
+    for some in datasets.values():
+        for name, block in some.items():
+            some[name] = {**block, **({} if block.get("held_out_of") else each)}
     out |= {"datasets": datasets} if datasets else {}
     return _without_oracles(out)
 

@@ -72,7 +72,33 @@ OWN = {"source": "digits", "held_out_of": "shop"}
         (
             "datasets.tasks.held_out.path",
             "here",
-            "datasets.tasks.held_out.path: 'here', but it is held out of shop; set it to null",
+            "datasets.tasks.held_out.path: 'here', but it is held out of shop, where that is set; leave",
+        ),
+        (
+            "datasets.tasks.held_out.limit",
+            7,
+            "datasets.tasks.held_out.limit: 7, but it is held out of shop, where that is set; leave it out",
+        ),
+        (
+            "datasets.reference.trusted.labels",
+            False,
+            "datasets.reference.trusted.labels: False, but it is held out of shop, where that is set; leave",
+        ),
+        (
+            "datasets.pool.shop.labels",
+            False,
+            "datasets.pool.shop.labels: false, but linear_probe, pretrain.readings of "
+            "datasets.tasks.held_out need labels; set it to true, or leave them out",
+        ),
+        (
+            "datasets.tasks.birds.labels",
+            False,
+            "datasets.tasks.birds.labels: false, but linear_probe, semi_supervised of datasets.tasks.birds ",
+        ),
+        (
+            "datasets.tasks.first",
+            {"source": "digits"},
+            "datasets.tasks.first: pretrain.readings means something else by 'first'; choose another name",
         ),
         (
             "datasets.tasks.birds.trusted",

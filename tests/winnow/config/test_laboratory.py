@@ -117,6 +117,17 @@ def test_each_dataset_is_for_all_that_are_ingested():
     assert raw["datasets"]["pool"]["a"]["limit"] == 100
 
 
+def test_each_dataset_is_also_for_those_beside_a_laboratory_run():
+    raw = {
+        "dataset": {"source": "digits", "splits": SPLITS},
+        "each_dataset": {"limit": 9},
+        "datasets": {"tasks": {"birds": {"source": "folder"}}},
+    }
+    found = datasets_of(raw)["datasets"]
+    assert found["pool"]["digits"]["limit"] == found["tasks"]["birds"]["limit"] == 9
+    assert "limit" not in found["tasks"]["held_out"]
+
+
 def test_params_without_shorthands_stay_as_they_are():
     raw = {"datasets": {"pool": {"a": {"source": "folder"}}}, "seed": 0}
     assert datasets_of(raw) == raw
