@@ -136,9 +136,9 @@ def test_two_sets_of_one_dataset_share_no_image():
         *(("shop", number, 0, {"split": "test"}) for number in range(3)),
         *(("shop", number, 0, {"trusted": True}) for number in range(10, 17)),
     )
-    found = assign_roles(table, params(tasks={"first": one, "second": one}))
+    found = assign_roles(table, params(tasks={"one": one, "other": one}))
     for split, count in (("test", 1), ("probe", 2), ("val", 1)):
-        held = [found.held_out(name, split).tolist() for name in ("first", "second")]
+        held = [found.held_out(name, split).tolist() for name in ("one", "other")]
         assert [len(some) for some in held] == [count, count]
         assert not set(held[0]) & set(held[1])
     assert outcomes(found).count("pool") == 1
