@@ -91,7 +91,9 @@ RETRIEVALS = [
     Row("retrieval", (), {"neighbours": 4}),
     Row("retrieval", (), {"mode": "cluster", "per_cluster": 100}),
 ]
-EXPERIMENTS = {"emoji": "captions"}  # whose methods and backbones made the model
+# Whose methods and backbones made the model
+EXPERIMENTS = {"emoji": ["captions"]}
+LABELS = ["curation_policies", "+method@methods.simclr=simclr"]
 
 
 def params_of(workspace: Workspace, dataset: str, experiment: str, *overrides: str) -> Params:
@@ -108,7 +110,7 @@ def with_embeddings(
         return rows
     from winnow.embedding.embeddings import Embeddings
 
-    params = params_of(workspace, dataset, EXPERIMENTS.get(dataset, "curation_policies"))
+    params = params_of(workspace, dataset, *EXPERIMENTS.get(dataset, LABELS))
     row_of = {key: row for row, key in enumerate(pool.table["key"].to_pylist())}
     numbers = np.array([row_of[key] for key in rows["key"].to_pylist()])
     embeddings = Embeddings(pool, Version(model=model), params, workspace, track)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from winnow.config.schema import Backbone, Policy
 from winnow.selection.policy import UNIFORM
 
+SIMCLR = "+method@methods.simclr=simclr"
 SMALL = Backbone("test_byobnet")
 JUNK = [
     f"dataset.corruption.{kind}={part}"
@@ -98,10 +99,10 @@ SETTINGS = {
         tested=500,
         reads="recall",
     ),
-    "simclr": junk("simclr", (0.8,)),
+    "simclr": junk("simclr", (0.8,), SIMCLR),
     "dino": junk("dino", (0.8, 0.9), "+method@methods.dino=dino"),
     "copies": Setting(
-        ["experiment=curation_policies", "dataset.limit=30000", *COPIES],
+        ["experiment=curation_policies", SIMCLR, "dataset.limit=30000", *COPIES],
         "simclr",
         120,
         {

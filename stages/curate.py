@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from winnow.config.datasets import TaskSet
 from winnow.config.plugins import declared
-from winnow.config.schema import POOL, REFERENCE, TASKS
+from winnow.config.schema import POOL, REFERENCE, TASKS, Params
 from winnow.ledger.requested_by import requested_by
 from winnow.pipeline.files import write_json
 from winnow.pipeline.stage import Stage, main
@@ -20,7 +20,7 @@ from winnow.pool import uids as uid_files
 from winnow.pool.pool import Pool, open_pool, open_set
 from winnow.preflight import check_filters
 from winnow.versions import lineage, version
-from winnow.versions.classes import unmatched
+from winnow.versions.classes import check_meet, unmatched
 from winnow.versions.flops import CurationFlops
 from winnow.versions.guard import Guard
 from winnow.versions.rank import ranks
@@ -36,6 +36,9 @@ def curate(stage: Stage) -> None:
     pool = open_pool(workspace, params.datasets)
     if line := unmatched(pool):
         print(f"      {line}", flush=True)
+    for method in params.reference.methods:  # known here, and not first when all is curated
+        if "labels" in declared("models.methods", method, "NEEDS"):
+            check_meet(pool, method)
     own = {name: open_set(workspace, params.datasets, name) for name, one in _own(stage).items()}
     splits = {name: _own_splits(stage, name, one) for name, one in own.items()}
     tested = {name: (one, _tested(splits[name])) for name, one in own.items()}
@@ -60,7 +63,7 @@ def curate(stage: Stage) -> None:
         rows = splits.get(name) or {split: roles.held_out(name, split) for split in HELD_OUT}
         of = pool if one.held_out_of else own[name]
         if one.held_out_of:
-            _check_labels(name, one, of, rows)
+            _check_labels(name, one, params, of, rows)
         _write_splits(stage, stage.work / "splits" / name, of, rows)
     stage.metrics.update(version.counts(roles.role))
     stage.metrics["reasons"] = version.counts(roles.reason[roles.role == "dropped"])
@@ -82,17 +85,18 @@ def _own(stage: Stage) -> dict[str, TaskSet]:
 def _own_splits(stage: Stage, name: str, pool: Pool) -> Splits:
     one = stage.params.datasets.tasks[name]
     rows = task_splits(pool.table, one.splits, name, stage.params.seed)
-    _check_labels(name, one, pool, rows)
+    _check_labels(name, one, stage.params, pool, rows)
     return rows
 
 
-def _check_labels(name: str, one: TaskSet, pool: Pool, splits: Splits) -> None:
-    """Whether all images of a set have the labels that its tasks read."""
+def _check_labels(name: str, one: TaskSet, params: Params, pool: Pool, splits: Splits) -> None:
+    """Whether all images of a set have the labels that its tasks and the readings on it need."""
     needs = [task for task in one.tasks if "labels" in declared("stages", task, "NEEDS")]
+    needs += ["pretrain.readings"] if params.arms and name == params.pretrain.dvc.set else []
     rows = np.concatenate(list(splits.values()))
     if needs and (missing := int((pool.table["label"].to_numpy()[rows] < 0).sum())):
         given = f"{missing} of its {len(rows)} images have no label, and {', '.join(needs)} read labels"
-        raise ValueError(f"datasets.{TASKS}.{name}: {given}; give labels, or leave the task out")
+        raise ValueError(f"datasets.{TASKS}.{name}: {given}; give labels, or leave them out")
 
 
 def _write_splits(stage: Stage, folder: Path, pool: Pool, splits: Splits) -> None:

@@ -28,7 +28,7 @@ from winnow.selection.train_reference import CHUNK, judge, open_finished, refere
 from winnow.training.build import open_for
 from winnow.training.checkpoint import Checkpoint, checkpoint_key
 from winnow.training.device import launch
-from winnow.versions.classes import disjoint
+from winnow.versions.classes import check_meet
 
 
 def reference(stage: Stage) -> None:
@@ -42,9 +42,8 @@ def reference(stage: Stage) -> None:
 
 def _one(stage: Stage, fabric: Fabric, pool: Pool, method: str, folder: Path) -> None:
     trusted, candidates = (_open(stage, pool, method, version) for version in (REFERENCE, POOL))
-    if "labels" in methods.load(method).Method.NEEDS and (differs := disjoint(pool)):
-        mend = "rename them, or take a method without labels"
-        raise ValueError(f"datasets.reference: {differs}, and method {method} compares them by name; {mend}")
+    if "labels" in methods.load(method).Method.NEEDS:
+        check_meet(pool, method)
     objective, trained = _model(stage, fabric, method, trusted, WHOLE)
     judged, scored = _judge(stage, fabric, objective, candidates, method)
     flops = {"train": trained, "score": scored}

@@ -22,7 +22,8 @@ from winnow.pool.pool import Pool
 def digits_params() -> Params:
     """The params of a small run on digits, with a ResNet of the tests' own among the backbones."""
     overrides = ["dataset=digits", "scale=debug", "experiment=curation_policies"]
-    overrides += ["+backbone@backbones.test_resnet=test_resnet"]
+    overrides += ["+backbone@backbones.test_resnet=test_resnet", "+method@methods.simclr=simclr"]
+    overrides += ["reference.methods=[supervised,simclr]"]
     return parse(composed(overrides, Workspace(CODE).conf))
 
 

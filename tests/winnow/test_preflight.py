@@ -7,6 +7,7 @@ import pytest
 import yaml
 
 from tests.params import broken
+from winnow.config.compose import composed
 from winnow.config.errors import ParamsError
 from winnow.config.load import parse
 from winnow.pipeline.workspace import Workspace
@@ -15,7 +16,9 @@ from winnow.preflight import check_plugins
 
 @pytest.fixture(scope="module")
 def good():
-    return yaml.safe_load(Workspace.find().params.read_text())
+    """The default experiment, with a method that reads no labels beside it."""
+    overrides = ["+method@methods.simclr=simclr", "reference.methods=[supervised,simclr]"]
+    return composed(overrides, Workspace.find().conf)
 
 
 @pytest.mark.parametrize(
@@ -176,9 +179,9 @@ def test_a_policy_that_does_not_fit_its_method_is_one_line_before_the_first_stag
 def test_a_missing_reference_is_known_before_the_first_stage(good):
     with pytest.raises(
         ParamsError,
-        match="reference.methods: simclr is missing, and policy learnability needs its reference; add it",
+        match="reference.methods: supervised is missing, and policy easy needs its reference; add it",
     ):
-        check_plugins(parse(broken(good, "reference.methods", ["supervised"])))
+        check_plugins(parse(broken(good, "reference.methods", ["simclr"])))
 
 
 def test_options_of_a_source_without_any_are_refused(good):

@@ -21,13 +21,13 @@ def plugins(package: str) -> list[str]:
 
 @cache
 def declared(package: str, name: str, constant: str) -> frozenset[str]:
-    """The strings in a constant of a plug-in, such as `NEEDS`, read without importing it; empty where it has
-    none.
+    """The strings in a constant of a plug-in or of its class, such as `NEEDS`, read without importing it;
+    empty where it has none.
     """
     path = CODE.joinpath(*package.split("."), f"{name}.py")
     if not path.is_file():
         return frozenset()
-    for node in ast.parse(path.read_text(encoding="utf-8")).body:
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         targets = [node.target] if isinstance(node, ast.AnnAssign) else getattr(node, "targets", [])
         if constant in [target.id for target in targets if isinstance(target, ast.Name)]:
             return frozenset(

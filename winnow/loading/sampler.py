@@ -49,19 +49,29 @@ def mixture_candidates(
 ) -> np.ndarray:
     """Indices (size,) int64 of the candidates of a step, each part of the examples at its own pace.
 
+    A part that is smaller than its share of a super-batch is gone through more than once in each.
+
     Args:
         members: for each part the indices (m,) of its examples; shuffled and gone through on its own.
         shares: of the candidates, one for each part, 1 in total.
-
-    Raises:
-        ValueError: if a part is smaller than its share of a super-batch.
     """
     drawn = []
     for part, (mine, count) in enumerate(zip(members, counts_of(size, shares), strict=True)):
-        if count:
-            drawn.append(mine[candidates(step, count, len(mine), seed + PART * (part + 1))])
+        own = seed + PART * (part + 1)
+        if count > len(mine):
+            drawn.append(mine[_repeated(step, count, len(mine), own)])
+        elif count:
+            drawn.append(mine[candidates(step, count, len(mine), own)])
     together = np.concatenate(drawn)
     return together[np.random.Generator(np.random.PCG64([seed, PART, step])).permutation(len(together))]
+
+
+def _repeated(step: int, size: int, examples: int, seed: int) -> np.ndarray:
+    """Indices (size,) int64 of a step that is longer than an epoch; none is dropped between epochs."""
+    first, stop = step * size, (step + 1) * size
+    epochs = range(first // examples, (stop - 1) // examples + 1)
+    order = np.concatenate([permutation(examples, seed, epoch) for epoch in epochs])
+    return order[first - epochs.start * examples :][:size]
 
 
 def counts_of(size: int, shares: Sequence[float]) -> list[int]:

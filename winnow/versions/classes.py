@@ -17,12 +17,20 @@ def unmatched(pool: Pool) -> str | None:
     return f"classes: {len(theirs & ours)} meet by name; {alone}"
 
 
-def disjoint(pool: Pool) -> str | None:
-    """Both sides' names where the reference has classes and none of them is one of the pool's, else None."""
+def check_meet(pool: Pool, method: str) -> None:
+    """Whether the reference and the pool have a class in common, where the reference has classes at all.
+
+    Args:
+        method: reads labels; for the error.
+
+    Raises:
+        ValueError: with names of both sides, if they have none.
+    """
     theirs, ours = _reference_and_pool(pool)
-    if not theirs or theirs & ours:
-        return None
-    return f"its classes ({_listed(theirs)}) are none of the pool's ({_listed(ours)})"
+    if theirs and not theirs & ours:
+        given = f"its classes ({_listed(theirs)}) are none of the pool's ({_listed(ours)})"
+        mend = "rename them, or take a method without labels"
+        raise ValueError(f"datasets.reference: {given}, and method {method} compares them by name; {mend}")
 
 
 def _reference_and_pool(pool: Pool) -> tuple[set[str], set[str]]:

@@ -18,6 +18,7 @@ from winnow.preflight import check_plugins
 
 WORKSPACE = Workspace.find()
 CONF = WORKSPACE.conf
+SIMCLR = "+method@methods.simclr=simclr"
 
 
 PHOTOS = ("photos.cifar10.path=FOLDER", "photos.flowers.path=FOLDER")
@@ -79,6 +80,7 @@ def test_every_committed_method_and_backbone_composes(group):
 def test_a_plugins_own_defaults_are_written_too():
     """What a user leaves out of a filter's or a method's block stands in params.yaml all the same."""
     overrides = [
+        SIMCLR,
         "+curate.filters.aspect={}",
         "+versions.mine={model: results/reference/models/simclr, filters: {semantic_duplicate: {}}}",
         "~methods.simclr.settings.hidden",
@@ -96,6 +98,8 @@ def test_a_plugins_own_defaults_are_written_too():
 
 def test_what_an_arm_reads_is_derived():
     overrides = [
+        SIMCLR,
+        "reference.methods=[supervised,simclr]",
         "+policy@policies.replay=replay",
         "+policy@policies.online=online",
         "+arms.again={policy: replay, method: supervised, backbone: resnet10t, replay_from: supervised-easy}",

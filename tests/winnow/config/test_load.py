@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 from tests.params import broken
+from winnow.config.compose import composed
 from winnow.config.errors import ParamsError
 from winnow.config.load import load, parse
 from winnow.config.schema import Arm, Params, Policy
@@ -17,7 +18,9 @@ from winnow.pipeline.workspace import Workspace
 
 @pytest.fixture(scope="module")
 def good():
-    return yaml.safe_load(Workspace.find().params.read_text())
+    """The default experiment, with a method that reads no labels beside it."""
+    overrides = ["+method@methods.simclr=simclr", "reference.methods=[supervised,simclr]"]
+    return composed(overrides, Workspace.find().conf)
 
 
 @pytest.mark.slow

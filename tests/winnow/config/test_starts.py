@@ -3,8 +3,8 @@
 from pathlib import Path
 
 import pytest
-import yaml
 
+from winnow.config.compose import composed
 from winnow.config.errors import ParamsError
 from winnow.config.load import parse
 from winnow.config.starts import arm_budget, missing_controls
@@ -17,7 +17,7 @@ HALF = "results/pretrain/supervised-hard"
 @pytest.fixture
 def raw():
     """The default params, with an arm that starts from another's encoder, which is given half the budget."""
-    raw = yaml.safe_load(Workspace.find().params.read_text())
+    raw = composed(["+method@methods.simclr=simclr"], Workspace.find().conf)
     raw["backbones"]["started"] = {**raw["backbones"]["resnet10t"], "weights": HALF}
     raw["arms"]["supervised-hard"]["budget_share"] = 0.5
     raw["arms"]["on"] = {"policy": "uniform", "method": "supervised", "backbone": "started"}

@@ -45,10 +45,13 @@ def test_where_outs_and_records_lie(stages):
         "curate": ("data", "data/versions"),
         "datasheet@pool": ("results/datasheet/pool", "results/datasheet/pool"),
         "reference": ("results/reference", "results/reference"),
-        "pretrain@simclr-uniform": ("results/pretrain/simclr-uniform", "results/pretrain/simclr-uniform"),
-        "linear_probe@simclr-uniform.held_out": (
-            "results/tasks/linear_probe/simclr-uniform/held_out",
-            "results/tasks/linear_probe/simclr-uniform/held_out",
+        "pretrain@supervised-uniform": (
+            "results/pretrain/supervised-uniform",
+            "results/pretrain/supervised-uniform",
+        ),
+        "linear_probe@supervised-uniform.held_out": (
+            "results/tasks/linear_probe/supervised-uniform/held_out",
+            "results/tasks/linear_probe/supervised-uniform/held_out",
         ),
         "compare": ("results/compare", "results/compare"),
     }
@@ -57,7 +60,7 @@ def test_where_outs_and_records_lie(stages):
 
 def test_versions_that_are_read_and_made_and_tasks(stages):
     assert stages["curate"].makes_versions == ["pool", "reference"]
-    assert stages["pretrain@simclr-uniform"].reads_versions == ["pool", "reference"]
+    assert stages["pretrain@supervised-uniform"].reads_versions == ["pool", "reference"]
     assert stages["datasheet@reference"].reads_versions == ["reference"]
     assert stages["ingest@fashion_mnist"].makes_versions == []
     assert stages["ingest@fashion_mnist"].reads_versions == []
@@ -70,8 +73,8 @@ def test_a_version_is_made_by_refine_from_its_parent(tmp_path):
     stage.
     """
     overrides = [
-        "+versions.mine={model: results/reference/models/simclr, filters: {blank: {}}}",
-        "arms.simclr-uniform.version=mine",
+        "+versions.mine={model: results/reference/models/supervised, filters: {blank: {}}}",
+        "arms.supervised-uniform.version=mine",
     ]
     conf = Workspace.find().conf
     params = composed(overrides, conf)
@@ -79,5 +82,5 @@ def test_a_version_is_made_by_refine_from_its_parent(tmp_path):
     assert stages["refine@mine"].makes_versions == ["mine"]
     assert "pool" in stages["refine@mine"].reads_versions
     assert stages["refine@mine"].out == "data/versions/mine"
-    assert "refine@mine" in stages.graph["pretrain@simclr-uniform"]
+    assert "refine@mine" in stages.graph["pretrain@supervised-uniform"]
     assert stages.graph["datasheet@mine"] == {"refine@mine", "ingest@fashion_mnist", "plugins"}
