@@ -129,7 +129,7 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("backbone", nargs="?", default="resnet10t")
     for name, kind, value in (
-        ("steps", int, 5000),
+        ("steps", int, 6000),
         ("side", int, 192),
         ("batch", int, 2),
         ("lr", float, 1e-3),
