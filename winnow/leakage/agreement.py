@@ -10,6 +10,7 @@ from winnow.leakage.registration import LEVELS, warp
 MEAN = (1, 4, 6, 4, 1)  # of 16, along each side
 MARGIN = 2  # pixels at the border of what both show, whose mean would need what lies beyond
 FEW, FEW_COST = 130.0, 0.3
+ZOOM, ZOOM_COST = 1.35, 0.4
 MOVED, MOVED_COST, MOVES = 0.25, 0.5, [(y, x) for y in (-4, 0, 4) for x in (-4, 0, 4) if y or x]
 
 Agreement = tuple[np.ndarray, np.ndarray, np.ndarray]
@@ -74,22 +75,33 @@ def moments(a: np.ndarray, b: np.ndarray, where: np.ndarray) -> np.ndarray:
     return np.stack([*(np.maximum(each, 0) for each in squares), (x * y).sum(axis=1) - sum_x * sum_y / count])
 
 
+def shared_details(other: np.ndarray, held: np.ndarray, place: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The details of both, (n, side, side) float64 of whole numbers, 0 but where `details_agree` looks."""
+    read, inside = warp(held, place)
+    inner = _inner(inside)
+    a, b = ((_details(pixels) * inner).astype(np.float64) for pixels in (other * LEVELS, read))
+    return a, b
+
+
 def lack_of_evidence(other: np.ndarray, held: np.ndarray, place: np.ndarray) -> np.ndarray:
     """What a score is lessened by, (n,), because details agree for lack of any others.
 
     A bird in a blank sky agrees with another in a few pixels: up to `FEW_COST`, if fewer than `FEW` pixels
     agree, by the participation ratio of their products. One horizon agrees with another wherever it lies on
-    it: `MOVED_COST` times what the correlation has above `MOVED` when one picture is moved by 4 pixels.
+    it: `MOVED_COST` times what the correlation has above `MOVED` when one picture is moved by 4 pixels. A
+    flower agrees with another once it is stretched enough, and few same shots are: `ZOOM_COST` times what the
+    stretch of either side has above `ZOOM`, which is a window of 55 % of the area.
     """
-    read, inside = warp(held, place)
-    inner = _inner(inside)
-    a, b = ((_details(pixels) * inner).astype(np.float64) for pixels in (other * LEVELS, read))
-    parts = np.abs(a * b).reshape(len(a), inner.shape[1] * inner.shape[2]) / 2.0**20
+    a, b = shared_details(other, held, place)
+    parts = np.abs(a * b).reshape(len(a), a.shape[1] * a.shape[2]) / 2.0**20
     pixels = parts.sum(axis=1) ** 2 / np.maximum((parts * parts).sum(axis=1), 1e-9)
     norm = np.sqrt(np.maximum((a * a).sum(axis=(1, 2)) * (b * b).sum(axis=(1, 2)), 1e-9))
     moved = np.zeros(len(a))
     for move in MOVES:
         moved = np.maximum(moved, (a * np.roll(b, move, axis=(1, 2))).sum(axis=(1, 2)) / norm)
+    stretch = place[:, [0, 2]]
+    zoom = np.maximum(stretch, 1 / stretch).max(axis=1)
     few = FEW_COST * np.maximum(1 - pixels / FEW, 0)
-    lack: np.ndarray = few + MOVED_COST * np.maximum(moved - MOVED, 0)
+    far = ZOOM_COST * np.maximum(zoom - ZOOM, 0)
+    lack: np.ndarray = few + far + MOVED_COST * np.maximum(moved - MOVED, 0)
     return lack

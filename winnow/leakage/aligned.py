@@ -19,6 +19,7 @@ from winnow.leakage.candidates import Candidates
 from winnow.leakage.config import Config
 from winnow.leakage.descriptors import views
 from winnow.leakage.registration import LEVELS, start, step, warp
+from winnow.leakage.symmetry import mirror_agreement, stands_out
 from winnow.leakage.thumbnails import CHROMA_SIDE, Thumbnails
 
 BLOCK = 256  # pairs that are registered at once: their pixels stay in the core's cache
@@ -118,6 +119,12 @@ class Judge:
         lack = np.concatenate(list(self.executor.map(self._lack, blocks)))
         return replace(judged, score=np.round(judged.score - lack, DIGITS))
 
+    def asymmetric(self, judged: "Judged") -> "Judged":
+        """Those that stand out from their mirror images (`winnow/leakage/symmetry.py`)."""
+        blocks = _Pairs(judged.pairs, judged.place, judged.place).blocks()
+        mirrored = np.concatenate(list(self.executor.map(self._mirrored, blocks)))
+        return judged.take(stands_out(judged.details, mirrored))
+
     def _pixels(self, pairs: Candidates) -> tuple[np.ndarray, np.ndarray]:
         """Luma of the others and of the held, (n, 32, 32) float32, mirrored where the view is."""
         held = self.held.luma[pairs.held]
@@ -154,6 +161,11 @@ class Judge:
         if not len(block):
             return np.zeros(0)
         return lack_of_evidence(*self._pixels(block.pairs), block.place)
+
+    def _mirrored(self, block: _Pairs) -> np.ndarray:
+        if not len(block):
+            return np.zeros(0)
+        return mirror_agreement(*self._pixels(block.pairs), block.place)
 
     def _colours(self, pairs: Candidates, place: np.ndarray) -> np.ndarray:
         """The correlation of the chroma, of both planes together; less where it is faint, at least 0."""

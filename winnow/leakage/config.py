@@ -15,10 +15,11 @@ class Config:
     """How pairs of the same shot are found. The defaults are for photographs of 32 px and more;
     `benchmarks/leaks.md` says what they find.
 
-    `threshold` is the least score of a leak (`winnow/leakage/aligned.py`). Where `crowd` is set, it is raised
-    where pictures are merely alike (`winnow/leakage/crowd.py`). Each held-out picture has `candidates` of up
-    to 50,000 others, and more of more, whose low frequencies correlate at least by `similarity`. Both must
-    show `overlap` of the picture, and there have details of a standard deviation of `detail` grey levels.
+    `threshold` is the least score of a leak (`winnow/leakage/aligned.py`). Where `crowd` is set, a leak must
+    also stand out: from pictures that are merely alike (`winnow/leakage/crowd.py`) and from the mirror images
+    of the two (`winnow/leakage/symmetry.py`). Each held-out picture has `candidates` of up to 50,000 others,
+    and more of more, whose low frequencies correlate at least by `similarity`. Both must show `overlap` of
+    the picture, and there have details of a standard deviation of `detail` grey levels.
     """
 
     method: str = one_of(*METHODS)

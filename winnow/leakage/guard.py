@@ -70,7 +70,10 @@ def find_leaks(others: Thumbnails, held: Thumbnails, config: Config, threads: in
             keep *= MORE
             again = _passing(judged(full, keep), config, bar)
             leaks = Judged.joined([leaks.take(~np.isin(leaks.pairs.held, full)), again])
-        leaks = _passing(Judge(others, held, config, executor).lessened(leaks), config, bar)
+        judge = Judge(others, held, config, executor)
+        leaks = _passing(judge.lessened(leaks), config, bar)
+        if config.crowd:
+            leaks = judge.asymmetric(leaks)
     return Leaks.of(leaks)
 
 

@@ -5,6 +5,7 @@ import pytest
 
 from tests.winnow.leakage.conftest import scene
 from winnow.leakage.agreement import details_agree, lack_of_evidence, pixels_agree
+from winnow.leakage.registration import LEVELS, warp
 from winnow.leakage.thumbnails import Thumbnails
 
 WHOLE = np.array([[1.0, 0, 1.0, 0]])
@@ -39,3 +40,12 @@ def test_a_bird_in_a_blank_sky_lacks_evidence():
     sky = np.full((1, 32, 32), 180, np.float32)
     sky[0, 14:18, 12:20] = 40
     assert 0.1 < lack_of_evidence(sky, sky, WHOLE)[0] <= 0.3
+
+
+@pytest.mark.parametrize(("stretch", "lack"), [(1.3, 0.0), (1.6, 0.1), (1 / 1.3, 0.0), (0.625, 0.1)])
+def test_a_picture_that_must_be_stretched_lacks_evidence(stretch, lack):
+    """0.4 for each 1 beyond 1.35, either way and on either side."""
+    held = Thumbnails.of([scene(2)]).luma.astype(np.float32)
+    for place in (np.array([[stretch, 0, 1.0, 0]]), np.array([[1.0, 0, stretch, 0]])):
+        other = warp(held, place)[0] / LEVELS
+        assert lack_of_evidence(other, held, place)[0] == pytest.approx(lack, abs=1e-9)
