@@ -29,6 +29,12 @@ class Verdict:
     findings: list[str]
     certainty: str
 
+    @property
+    def markdown(self) -> str:
+        """A list below the table; empty where nothing was compared."""
+        lines = [self.spending, *self.findings, self.certainty]
+        return "\n" + "".join(f"- {line}\n" for line in lines if line) if self.findings else ""
+
     def __str__(self) -> str:
         return " ".join(part for part in (self.spending, *self.findings, self.certainty) if part)
 

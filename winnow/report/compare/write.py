@@ -13,6 +13,7 @@ from winnow.report.compare.groups import Group, grouped, mean_curves
 from winnow.report.compare.inputs import curve, trace
 from winnow.report.compare.intervals import Intervals, outcomes_of
 from winnow.report.compare.markdown import markdown
+from winnow.report.compare.verdict import verdict
 from winnow.report.compare.wiring import wiring
 from winnow.selection.trace import Trace
 
@@ -35,7 +36,8 @@ def write(params: Params, workspace: Workspace, out: Path) -> dict[str, Any]:
     write_json(out / "intervals.json", intervals.as_json(columns.headlines(means)))
     shown, balanced = found.of(groups), balance.read(pool, workspace, traces).of(groups)
     shares = {group.name: shown.total(group.name) for group in groups}
-    text = markdown(groups, shares, intervals, wiring(params))
+    said = verdict(groups, intervals)
+    text = markdown(groups, shares, intervals, wiring(params)) + said.markdown
     (out / "table.md").write_text(text, encoding="utf-8")
     pictures = plots.draw(out / "plots", means, mean_curves(groups, curves), shown, balanced)
     first = {group.name: traces[group.arms[0]] for group in groups}
