@@ -13,7 +13,9 @@ from torch import Tensor
 
 from models.flops import count
 from winnow.config.bounds import bounded
-from winnow.evaluation.features import features, open_split, top_k
+from winnow.evaluation.features import features, open_split, top_k, top_k_hits
+from winnow.evaluation.outcomes import FILE as OUTCOMES
+from winnow.evaluation.outcomes import write_outcomes
 from winnow.pipeline.stage import Stage, main
 from winnow.pool.pool import open_set
 from winnow.training.device import launch
@@ -53,6 +55,8 @@ def linear_probe(stage: Stage) -> None:
     val = {l2: top_k(logits(weight, read["val"]), labels["val"], 1) for l2, weight in fits.items()}
     best = max(settings.l2, key=lambda l2: val[l2])
     test = logits(fits[best], read["test"])
+    hits = {"top1": top_k_hits(test, labels["test"], 1), "top5": top_k_hits(test, labels["test"], 5)}
+    write_outcomes(stage.work / OUTCOMES, splits["test"].uids, hits)
     stage.flops["evaluate"] = sum(map(len, splits.values())) * count(encoder, (3, size, size)).forward
     stage.metrics.update(
         top1=top_k(test, labels["test"], 1),

@@ -16,7 +16,9 @@ from models.methods.supervised import Method as Supervised
 from winnow.config.bounds import bounded
 from winnow.config.errors import ParamsError
 from winnow.config.schema import Method, Params, View
-from winnow.evaluation.features import open_split, outputs, top_k
+from winnow.evaluation.features import open_split, outputs, top_k, top_k_hits
+from winnow.evaluation.outcomes import FILE as OUTCOMES
+from winnow.evaluation.outcomes import write_outcomes
 from winnow.loading.examples import Examples, examples
 from winnow.pipeline.stage import Stage, main
 from winnow.pool import uids as uid_files
@@ -62,17 +64,19 @@ def semi_supervised(stage: Stage) -> None:
     pool, folder = open_set(workspace, params.datasets, stage.set), workspace.arm(stage.arm)
     size = load_encoder(folder)[1]
     test = open_split(workspace, pool, stage.set, "test", size, params)
-    protocols = []
+    protocols, hits = [], {}
     for fraction, steps in zip(fractions, settings.steps, strict=True):
         encoder, _ = load_encoder(folder)
         uids = uid_files.load(workspace.split(stage.set, f"labels-{fraction:g}"))
         labels, by = frozenset({"labels"}), normalisation(encoder)
         labelled = examples(pool, uids, size, params, labels, normalisation=by)
-        top1, top5 = finetune(stage, settings, encoder, labelled, test, steps)
-        name = f"{100 * fraction:g}pct"
-        stage.metrics[f"top1_{name}"], stage.metrics[f"top5_{name}"] = top1, top5
+        logits = finetune(stage, settings, encoder, labelled, test, steps)
+        top1, name = top_k(logits, test.labels, 1), f"{100 * fraction:g}pct"
+        stage.metrics[f"top1_{name}"], stage.metrics[f"top5_{name}"] = top1, top_k(logits, test.labels, 5)
+        hits[f"top1_{name}"] = top_k_hits(logits, test.labels, 1)
         protocols.append(f"{100 * fraction:g} % = {len(uids)} labels, {steps} steps")
         print(f"{stage.address}: top-1 {top1:.4f} with {len(uids)} labels ({steps} steps)")
+    write_outcomes(stage.work / OUTCOMES, test.uids, hits)
     stage.metrics["protocol"] = (
         f"whole network finetuned with a new linear head ({'; '.join(protocols)}), AdamW, "
         f"lr {settings.lr:g}, cosine, weight decay {settings.weight_decay:g}, batch {settings.batch_size}, "
@@ -83,8 +87,8 @@ def semi_supervised(stage: Stage) -> None:
 
 def finetune(
     stage: Stage, settings: Config, encoder: torch.nn.Module, labelled: Examples, test: Examples, steps: int
-) -> tuple[float, float]:
-    """Train encoder and head on the labelled examples; top-1 and top-5 on test."""
+) -> torch.Tensor:
+    """Train encoder and head on the labelled examples; the logits of test."""
     params = stage.params
     fabric, seed = launch(params.run), 1_000_003 * params.seed + 700_000
     recipe = Method(
@@ -104,7 +108,7 @@ def finetune(
     size = test.pixels.size
     spent = steps * cost.train + len(test) * count(encoder, (3, size, size)).forward
     stage.flops["evaluate"] = stage.flops.get("evaluate", 0) + spent
-    return top_k(logits, test.labels, 1), top_k(logits, test.labels, 5)
+    return logits
 
 
 if __name__ == "__main__":

@@ -1,6 +1,8 @@
 """The commands about dataset versions, each given as a name below data/versions or as a folder."""
 
+import json
 import os
+import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -37,9 +39,16 @@ class Format(click.ParamType[str]):
 )
 @click.option("--limit", type=click.IntRange(1), help="List at most so many rows, or show so many pictures.")
 @click.option(
-    "--html", type=click.Path(dir_okay=False), metavar="OUT", help="Write a page with their pictures."
+    "--html",
+    type=click.Path(dir_okay=False),
+    metavar="OUT",
+    help="Write a page with their pictures, or the report.",
 )
-def show(version: str | None, dropped_by: str | None, limit: int | None, html: str | None) -> None:
+@click.option("--json", "as_json", is_flag=True, help="Print the comparison's numbers and intervals as JSON.")
+@click.option("--md", is_flag=True, help="Print the comparison as Markdown alone.")
+def show(
+    version: str | None, dropped_by: str | None, limit: int | None, html: str | None, as_json: bool, md: bool
+) -> None:
     """Print the last comparison, or how a VERSION was made.
 
     With --dropped-by, what one of the version's filters dropped.
@@ -47,27 +56,45 @@ def show(version: str | None, dropped_by: str | None, limit: int | None, html: s
     \b
     Examples:
       winnow show
+      winnow show --json | jq .intervals
+      winnow show --html report.html
       winnow show pool
       winnow show pool --dropped-by blank --html blank.html
     """
     workspace = Workspace.find()
-    if version is None and (dropped_by or limit or html):
+    if version is None and (dropped_by or limit):
         usage = "winnow show VERSION --dropped-by FILTER"
-        raise ValueError(f"winnow show: --dropped-by, --limit and --html require a VERSION: {usage}")
-    if dropped_by is None and (limit or html):
+        raise ValueError(f"winnow show: --dropped-by and --limit require a VERSION: {usage}")
+    if version is not None and dropped_by is None and (limit or html):
         raise ValueError("winnow show VERSION: --limit and --html require --dropped-by FILTER")
+    if version is not None and (as_json or md):
+        raise ValueError("winnow show VERSION: --json and --md are for the comparison; leave VERSION out")
+    if sum(map(bool, (html, as_json, md))) > 1:
+        raise ValueError("winnow show: give one of --json, --md and --html")
     if version is None:
-        _show_comparison(workspace)
+        _show_comparison(workspace, html, as_json, md)
     elif dropped_by is None:
         _show_version(workspace, version)
     else:
         _show_dropped(workspace, version, dropped_by, limit, html)
 
 
-def _show_comparison(workspace: Workspace) -> None:
-    table = workspace.comparison / "table.md"
+def _show_comparison(workspace: Workspace, html: str | None, as_json: bool, md: bool) -> None:
+    folder = workspace.comparison
+    table = folder / "table.md"
     if not table.exists():
         raise ValueError(f"{table}: no comparison there yet; make it with: dvc repro")
+    if as_json:
+        found = {name: json.loads((folder / f"{name}.json").read_text()) for name in ("table", "intervals")}
+        click.echo(json.dumps(found, indent=1))
+        return
+    if html:
+        shutil.copyfile(folder / "report.html", html)
+        click.echo(f"written to {html}")
+        return
+    if md:
+        click.echo(table.read_text(encoding="utf-8"), nl=False)
+        return
     mlflow = os.environ.get("MLFLOW_TRACKING_URI") or workspace.root / "mlflow.db"
     click.echo(table.read_text(encoding="utf-8"))
     click.echo(f"report   {workspace.comparison / 'report.html'}")

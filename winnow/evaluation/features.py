@@ -97,5 +97,10 @@ def open_split(
 
 def top_k(logits: Tensor, labels: Tensor, k: int) -> float:
     """Share of rows (n, classes) whose label (n,) is among the k highest logits, rounded to six places."""
+    return round(float(top_k_hits(logits, labels, k).mean()), 6)
+
+
+def top_k_hits(logits: Tensor, labels: Tensor, k: int) -> np.ndarray:
+    """Whether the label (n,) of each row (n, classes) is among the k highest logits, (n,) bool."""
     hits = logits.topk(min(k, logits.shape[1]), dim=1).indices == labels[:, None]
-    return round(float(hits.any(dim=1).float().mean()), 6)
+    return hits.any(dim=1).numpy()

@@ -1,5 +1,6 @@
 """The commands about dataset versions, over the digits pool."""
 
+import json
 import subprocess
 import sys
 
@@ -34,6 +35,24 @@ def test_show_prints_the_last_comparison(winnow, workspace):
     workspace.comparison.mkdir(parents=True)
     (workspace.comparison / "table.md").write_text("| arm |\n")
     assert winnow("show").output.startswith(f"| arm |\n\nreport   {workspace.comparison}/report.html\n")
+
+
+def test_show_gives_the_comparison_to_machines_and_pages(winnow, workspace):
+    workspace.comparison.mkdir(parents=True)
+    files = {
+        "table.md": "| arm |\n",
+        "table.json": '[{"arm": "a"}]',
+        "intervals.json": "[]",
+        "report.html": "<p>",
+    }
+    for name, text in files.items():
+        (workspace.comparison / name).write_text(text)
+    assert json.loads(winnow("show", "--json").output) == {"table": [{"arm": "a"}], "intervals": []}
+    assert winnow("show", "--md").output == "| arm |\n"
+    assert winnow("show", "--html", "out.html").output == "written to out.html\n"
+    assert (workspace.root / "out.html").read_text() == "<p>"
+    assert "give one of --json, --md and --html" in winnow("show", "--json", "--md").output
+    assert "leave VERSION out" in winnow("show", "part", "--json").output
 
 
 def test_diff_prints_and_writes_a_page(winnow, workspace):

@@ -23,6 +23,8 @@ from winnow.pipeline.workspace import Workspace
 from winnow.pool import uids as uid_files
 from winnow.pool.images import measure
 from winnow.pool.pool import Pool, open_pool
+from winnow.report.compare.groups import grouped
+from winnow.report.compare.intervals import Intervals
 from winnow.selection.trace import FLOATS, Trace, read_trace, write_trace
 
 ARMS = {
@@ -237,3 +239,24 @@ def page():
         return parsed
 
     return read
+
+
+@pytest.fixture
+def judge():
+    """A function: the groups of rows, and their intervals over test images, of which as many are hits as the
+    rows say; which ones is drawn for each arm.
+    """
+
+    def of(rows, images=1000):
+        found = {}
+        for row in rows:
+            for task_set, values in row["tasks"].items():
+                for metric, value in values.items():
+                    if "top1" in metric and "pretrain" not in metric:
+                        draw = np.random.default_rng(sum(map(ord, row["arm"] + task_set + metric)))
+                        hits = np.arange(images) < round(value * images)
+                        found[row["arm"], task_set, metric] = draw.permutation(hits.astype(float))
+        groups = grouped(rows)
+        return groups, Intervals(groups, found)
+
+    return of

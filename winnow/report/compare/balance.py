@@ -3,8 +3,8 @@
 By the labels that the pool gives, wrong ones included, for that is what a policy sees.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -12,6 +12,7 @@ from winnow.config.schema import POOL
 from winnow.pipeline.workspace import Workspace
 from winnow.pool import uids as uid_files
 from winnow.pool.pool import Pool
+from winnow.report.compare.groups import Group, mean_arrays
 from winnow.selection.trace import Trace
 
 MOST = 20  # classes that are shown
@@ -24,6 +25,10 @@ class Balance:
     names: list[str]
     pool: np.ndarray
     arms: dict[str, np.ndarray]
+
+    def of(self, groups: Sequence[Group]) -> "Balance":
+        """The means of each group's arms, in place of the arms."""
+        return replace(self, arms=mean_arrays(groups, self.arms))
 
 
 def read(pool: Pool, workspace: Workspace, traces: Mapping[str, Trace], most: int = MOST) -> Balance:

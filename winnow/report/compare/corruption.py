@@ -4,8 +4,8 @@ An example is as corrupted as the row of the pool's index that its uid leads to:
 leads to the clean original. An example that was trained on twice counts twice.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -14,6 +14,7 @@ from winnow.pipeline.workspace import Workspace
 from winnow.pool import uids as uid_files
 from winnow.pool.corruption import kinds_of_rows
 from winnow.pool.pool import Pool
+from winnow.report.compare.groups import Group, mean_arrays, mean_shares
 from winnow.selection.trace import Trace
 
 BINS = 20
@@ -38,6 +39,11 @@ class CorruptionShares:
     def total(self, arm: str) -> float:
         """The corrupted share of what an arm trained on."""
         return sum(self.arms[arm].values())
+
+    def of(self, groups: Sequence[Group]) -> "CorruptionShares":
+        """The means of each group's arms, in place of the arms."""
+        arms, course = mean_shares(groups, self.arms), mean_arrays(groups, self.course)
+        return replace(self, arms=arms, course=course)
 
     @property
     def in_pool(self) -> float:

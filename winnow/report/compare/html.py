@@ -8,14 +8,18 @@ import yaml
 
 from winnow.config.schema import Params
 from winnow.report.compare.accounting import Accounting
-from winnow.report.compare.columns import Column, Row, headlines, others
+from winnow.report.compare.columns import Column, Row, headlines, main_column, others
 from winnow.report.compare.corruption import CorruptionShares
 from winnow.report.compare.grids import Grid
+from winnow.report.compare.groups import Group
+from winnow.report.compare.intervals import Intervals
 from winnow.report.compare.look import corruption_colours, spent_colours
-from winnow.report.compare.table import choice, is_oracle, ranked
-from winnow.report.compare.verdict import equal, verdict
+from winnow.report.compare.markdown import legend
+from winnow.report.compare.table import choice, is_control, is_oracle, ranked
+from winnow.report.compare.verdict import against_best_control, equal, verdict
 from winnow.report.compare.wiring import wiring
 from winnow.report.compare.worth import known
+from winnow.report.page import numbers
 from winnow.report.page.render import render
 from winnow.report.page.tiles import data_uri
 
@@ -25,19 +29,20 @@ class Content:
     """Everything that the page shows."""
 
     params: Params
-    table: list[Row]
+    groups: list[Group]
+    intervals: Intervals
     protocols: dict[str, dict[str, list[str]]]
     corruption: CorruptionShares
     accounting: Accounting
     pictures: dict[str, Path]
     grids: dict[str, list[Grid]]
-    tested: dict[str, int]  # task set -> how many test images it has
 
 
 def page(content: Content) -> str:
     """The page as HTML."""
-    table = ranked(content.table)
-    columns = headlines(table)
+    table, intervals = ranked(group.row for group in content.groups), content.intervals
+    columns, named = headlines(table), {group.name: group for group in content.groups}
+    several = max((len(group.rows) for group in content.groups), default=1) > 1
     return render(
         Path(__file__).with_name("report.html.j2"),
         content=content,
@@ -52,14 +57,33 @@ def page(content: Content) -> str:
         choice=choice,
         is_oracle=is_oracle,
         oracles=any(is_oracle(row) for row in table),
-        verdict=verdict(content.table, content.tested, content.corruption),
+        verdict=verdict(content.groups, intervals),
+        margins={
+            (row["arm"], one): numbers.margin(intervals.of(row["arm"], one))
+            for row in table
+            for one in columns
+        },
+        against=against_best_control(content.groups, intervals),
+        main=main_column(table),
+        seeds={name: [row["seed"] for row in group.rows] for name, group in named.items()},
+        each_seed=[one for row in table for one in named[row["arm"]].rows] if several else [],
+        legend=legend(several),
+        noise=_noise(content.groups, intervals),
         wiring=wiring(content.params),
         equal=equal(table),
         pictures={name: data_uri(path.read_bytes()) for name, path in content.pictures.items()},
-        spent=spent_colours(content.table),
+        spent=spent_colours(table),
         colours=corruption_colours(content.corruption.kinds),
         appendix=yaml.safe_dump(asdict(content.params), sort_keys=True, allow_unicode=True),
     )
+
+
+def _noise(groups: list[Group], intervals: Intervals) -> dict[str, str]:
+    """Control with several seeds -> how far two of them are apart by linear top-1: the noise of training."""
+    column = main_column([group.row for group in groups])
+    controls = [group for group in groups if is_control(group.row)]
+    found = {group.name: intervals.noise(group.name, column) for group in controls} if column else {}
+    return {name: numbers.points(value) for name, value in found.items() if value is not None}
 
 
 def _best(table: list[Row], columns: list[Column]) -> set[tuple[str, Column]]:

@@ -1,22 +1,34 @@
 """table.md: the comparison as a table for a terminal and for GitHub."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 
 from winnow.config.schema import POOL
 from winnow.ledger.energy import QUALITIES
-from winnow.report.compare.columns import Column, Row, headlines
+from winnow.report.compare.columns import Row, headlines, main_column, sets_of
+from winnow.report.compare.groups import Group
+from winnow.report.compare.intervals import Intervals
 from winnow.report.compare.table import CONTROL, FLOPS, FROZEN, choice, ranked
+from winnow.report.compare.verdict import against_best_control
 from winnow.report.compare.worth import known
 from winnow.report.page import numbers
 
 SHORT = {"reference": "ref"}
 
 
-def markdown(table: Iterable[Row], corrupted: Mapping[str, float], note: str | None = None) -> str:
-    """The table, whose columns line up without being rendered; `corrupted` maps each arm to the share of
-    corrupted examples among those that it trained on. A note stands above it.
+def markdown(
+    groups: Sequence[Group],
+    corrupted: Mapping[str, float],
+    intervals: Intervals,
+    note: str | None = None,
+) -> str:
+    """The table, whose columns line up without being rendered; seeds of one choice are one line.
+
+    Args:
+        corrupted: maps each group to the share of corrupted examples among those that it trained on.
+        note: stands above the table.
     """
-    table = ranked(table)
+    seeds, against = {one.name: len(one.rows) for one in groups}, against_best_control(groups, intervals)
+    table = ranked(one.row for one in groups)
     if not table:
         return "No arms: this run curates and trains nothing; `winnow show pool` says what it kept.\n"
     columns = headlines(table)
@@ -25,14 +37,41 @@ def markdown(table: Iterable[Row], corrupted: Mapping[str, float], note: str | N
     refined = any(row["version"] != POOL for row in table)  # else the column would only say `pool`
     qualities = "/".join(sorted({row["energy_quality"] for row in table}, key=QUALITIES.index))
     names = ["arm", "policy", "method", *(["version"] if refined else [])]
+    several_seeds = max(seeds.values()) > 1
     shown = {"curate": refined, "weights": any("weights" in row for row in table)}
     parts = [part for part in FLOPS[:-1] if shown.get(part, True)]
     planted = any(corrupted.values())
-    head = [*names, *titles, *(["corrupted share"] if planted else []), "FLOPs total"]
-    head += [" + ".join(SHORT.get(part, part) for part in parts), f"CO2e ({qualities})", "time"]
-    body = [_cells(row, names, columns, parts, _corrupted(row, corrupted, planted)) for row in table]
-    text = _aligned([head, *body], len(names))
+    head = [*names, *(["seeds"] if several_seeds else []), *titles]
+    head += [f"against the best control{_of(table)}"] if against else []
+    head += [
+        *(["corrupted share"] if planted else []),
+        "FLOPs total",
+        " + ".join(SHORT.get(part, part) for part in parts),
+        f"CO2e ({qualities})",
+        "time",
+    ]
+    body = []
+    for row in table:
+        arm = row["arm"]
+        line = _chosen(row, names) + ([str(seeds[arm])] if several_seeds else [])
+        line += [numbers.percent_of(one.value(row), intervals.of(arm, one)) for one in columns]
+        line += [against.get(arm, "–")] if against else []
+        body.append(line + _corrupted(row, corrupted, planted) + _costs(row, parts))
+    known = any("±" in cell for line in body for cell in line)
+    text = _aligned([head, *body], len(names)) + (f"\n{legend(several_seeds)}\n" if known else "")
     return f"> **{note}**\n\n{text}" if note else text
+
+
+def _of(table: Sequence[Row]) -> str:
+    """What the difference is of, where there are several sets."""
+    column = main_column(table)
+    return f", {column.name}" if column and len(sets_of(table)) > 1 else ""
+
+
+def legend(several_seeds: bool) -> str:
+    """What the intervals of the table are."""
+    over = "seeds and test images" if several_seeds else "the test images alone, for there is one seed an arm"
+    return f"± and brackets: 95 % intervals over {over}, in percentage points."
 
 
 def _corrupted(row: Row, corrupted: Mapping[str, float], planted: bool) -> list[str]:
@@ -41,15 +80,15 @@ def _corrupted(row: Row, corrupted: Mapping[str, float], planted: bool) -> list[
     return [numbers.percent(share)] if planted else []
 
 
-def _cells(
-    row: Row, names: list[str], columns: list[Column], parts: list[str], corrupted: list[str]
-) -> list[str]:
-    spent, row = row["flops"], {**row, "policy": FROZEN if row.get("frozen") else row["policy"]}
+def _chosen(row: Row, names: list[str]) -> list[str]:
+    row = {**row, "policy": FROZEN if row.get("frozen") else row["policy"]}
+    return [_of_mixture(row) if name == "version" else str(row[name]) for name in names]
+
+
+def _costs(row: Row, parts: list[str]) -> list[str]:
+    spent = row["flops"]
     split = " + ".join(_share(spent.get(part, 0), spent["total"]) for part in parts)
     return [
-        *(_of_mixture(row) if name == "version" else str(row[name]) for name in names),
-        *(numbers.percent(column.value(row)) for column in columns),
-        *corrupted,
         numbers.flops(spent["total"]) + ("" if known(row) else f" + {numbers.UNKNOWN}"),
         f"{split} %",
         numbers.grams(row["gco2e"]),

@@ -6,90 +6,110 @@ policy is compared with the best of them, for that is what a user could have run
 trains on what only planted corruption tells, is neither; nor is a frozen arm, the weights untouched, which
 worth.py compares with the arms that train on from the same weights.
 
-Two arms differ if their linear top-1 differ by more than two standard errors of the difference of two shares
-that were counted on n test images, 2 sqrt(p (1 - p) 2 / n). That is the noise of the test set alone; only
-several seeds show the noise of training.
+A policy has won if the 95 % interval of its difference to every control is above zero, and lost if that to
+the best control is below; else the two are not distinguishable (winnow/report/compare/intervals.py).
 """
 
-import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from winnow.report.compare.columns import MAIN, Column, Row, headlines
-from winnow.report.compare.corruption import CorruptionShares
+from winnow.report.compare.columns import MAIN, Column, Row, headlines, main_column
+from winnow.report.compare.groups import Group
+from winnow.report.compare.intervals import Intervals
 from winnow.report.compare.table import backbone_of, choice, is_control, is_oracle, trained
 from winnow.report.compare.worth import known, unknown_start, worth
 from winnow.report.page import numbers
 
 
 @dataclass(frozen=True)
-class Group:
-    """The seeds of one choice (policy, version) with one method and backbone, by one column."""
+class Verdict:
+    """`spending` says what was spent, each of `findings` what came of it, `certainty` how sure that is."""
 
-    choice: str
-    rows: list[Row]
-    column: Column
+    spending: str
+    findings: list[str]
+    certainty: str
 
     @property
-    def mean(self) -> float:
-        """Over the seeds."""
-        return self.of(self.column)
+    def markdown(self) -> str:
+        """A list below the table; empty where nothing was compared."""
+        lines = [self.spending, *self.findings, self.certainty]
+        return "\n" + "".join(f"- {line}\n" for line in lines if line) if self.findings else ""
 
-    def of(self, column: Column) -> float:
-        values = [column.value(row) for row in self.rows]
-        return sum(value for value in values if value is not None) / len(values)
-
-    def has(self, column: Column) -> bool:
-        return all(column.value(row) is not None for row in self.rows)
+    def __str__(self) -> str:
+        return " ".join(part for part in (self.spending, *self.findings, self.certainty) if part)
 
 
 @dataclass(frozen=True)
 class Family:
-    """The arms of one method and backbone on one task set, each list best first."""
+    """The groups of one method and backbone on one task set, each list best first."""
 
     name: str
+    column: Column
     policies: list[Group]
     controls: list[Group]
     oracles: list[Group]
 
 
-def verdict(table: list[Row], tested: Mapping[str, int], corruption: CorruptionShares) -> list[str]:
-    """The sentences of one paragraph.
-
-    Args:
-        tested: task set -> the number of its test images.
-    """
-    if not table:
-        return ["No arm was run."]
-    sentences, everything = [_spending(table)], table
-    table = [row for row in table if not row.get("frozen")]
-    families = {(row["method"], backbone_of(row)): None for row in table}
-    many = len({backbone for _, backbone in families}) > 1
-    columns = [one for one in headlines(everything) if one.metric == MAIN and len(one.sets) == 1]
+def verdict(groups: list[Group], intervals: Intervals) -> Verdict:
+    """What is said of a comparison."""
+    if not groups:
+        return Verdict("No arm was run.", [], "")
+    table = [group.row for group in groups]
+    columns = [one for one in headlines(table) if one.metric == MAIN and len(one.sets) == 1]
+    findings = []
     for column in columns:
         where = f" on {column.group}" if len(columns) > 1 else ""
-        for method, backbone in families:
-            name = (f"{method} on {backbone}" if many else method) + where
-            members = [row for row in table if (row["method"], backbone_of(row)) == (method, backbone)]
-            # An arm with less to spend is no seed of the others: it made the weights that others start from.
-            most = max(row["budget"] for row in members)
-            members = [row for row in members if row["budget"] == most and column.value(row) is not None]
-            if members:
-                family = _family(name, members, column)
-                sentences += _sentences(family, tested[column.group], corruption)
-        sentences += worth(everything, column, tested[column.group], where)
+        for family in families(groups, column, where):
+            findings.append(_finding(family, intervals))
+        findings += worth(groups, column, intervals, where)
     if not columns:
-        sentences.append("No task set was measured by a linear probe, so no arm is said to be better.")
-    return [*sentences, *unknown_start(everything), _certainty(trained(everything))]
+        findings.append("No task set was measured by a linear probe, so no arm is said to be better.")
+    return Verdict(_spending(table), [*findings, *unknown_start(table)], _certainty(groups))
 
 
-def _family(name: str, members: list[Row], column: Column) -> Family:
-    choices = {choice(row): None for row in members}
-    groups = [Group(one, [row for row in members if choice(row) == one], column) for one in choices]
-    groups.sort(key=lambda group: -group.mean)
-    oracles = [group for group in groups if is_oracle(group.rows[0])]
-    controls = [group for group in groups if is_control(group.rows[0])]
-    return Family(name, [g for g in groups if g not in oracles and g not in controls], controls, oracles)
+def families(groups: Sequence[Group], column: Column, where: str = "") -> list[Family]:
+    """Those that were measured so.
+
+    An arm with less to spend than others is left out: it made the weights that they start from.
+    """
+    moved = [group for group in groups if not group.row.get("frozen")]
+    names = dict.fromkeys((group.row["method"], backbone_of(group.row)) for group in moved)
+    many, found = len({backbone for _, backbone in names}) > 1, []
+    for method, backbone in names:
+        members = [g for g in moved if (g.row["method"], backbone_of(g.row)) == (method, backbone)]
+        most = max(group.row["budget"] for group in members)
+        members = [g for g in members if g.row["budget"] == most and column.value(g.row) is not None]
+        if members:
+            name = (f"{method} on {backbone}" if many else method) + where
+            found.append(_family(name, members, column))
+    return found
+
+
+def against_best_control(groups: Sequence[Group], intervals: Intervals) -> dict[str, str]:
+    """Group -> how much its linear top-1 is above that of its family's best control, with the interval; the
+    mean over the sets where there are several. Empty where no family has a control beside another group.
+    """
+    column = main_column([group.row for group in groups])
+    found = {}
+    for family in families(groups, column) if column else []:
+        best, *others = [*family.controls, *family.policies, *family.oracles]
+        if not family.controls or not others:
+            continue
+        found[best.name] = "best control"
+        for group in others:
+            gain = intervals.difference(group.name, best.name, family.column)
+            assert gain is not None  # both were measured
+            within = f" ({numbers.interval(gain)})" if gain.known else ""
+            found[group.name] = f"{numbers.signed(gain.mean)}{within}"
+    return found
+
+
+def _family(name: str, members: list[Group], column: Column) -> Family:
+    members = sorted(members, key=lambda group: -(column.value(group.row) or 0.0))
+    oracles = [group for group in members if is_oracle(group.row)]
+    controls = [group for group in members if is_control(group.row)]
+    policies = [group for group in members if group not in oracles and group not in controls]
+    return Family(name, column, policies, controls, oracles)
 
 
 def equal(table: Iterable[Row], tolerance: float = 0.02) -> bool:
@@ -109,104 +129,116 @@ def _spending(table: list[Row]) -> str:
     return f"The arms spent unequal amounts, {low} to {high}: compare by the horizontal axes, not by rank."
 
 
-def _sentences(family: Family, tested: int, corruption: CorruptionShares) -> list[str]:
+def _finding(family: Family, intervals: Intervals) -> str:
     """What is said of a family."""
-    return [*_compared(family, tested, corruption), *_oracle(family)]
+    said = _compared(family, intervals)
+    if family.oracles and (family.policies or family.controls):
+        top1 = _top1(family, family.oracles[0])
+        said.append(f"With the uncorrupted part of the pool alone, which no user knows, it would be {top1}.")
+    return " ".join(said)
 
 
-def _compared(family: Family, tested: int, corruption: CorruptionShares) -> list[str]:
+def _top1(family: Family, group: Group) -> str:
+    return numbers.percent(family.column.value(group.row))
+
+
+def _compared(family: Family, intervals: Intervals) -> list[str]:
     name, policies, controls = family.name, family.policies, family.controls
     if not policies or not controls:
         (first, *rest), kind = (policies or controls or family.oracles), "control" if controls else "policy"
-        top1 = numbers.percent(first.mean)
+        top1 = _top1(family, first)
         if not rest:
-            return [f"With {name}, only {first.choice} was run: {top1} linear-probe top-1."]
+            return [f"With {name}, only {choice(first.row)} was run: {top1} linear-probe top-1."]
         lacks = "no policy" if controls else "no control"
-        return [
-            f"With {name}, {first.choice} is the best {kind} at {top1}; there is {lacks} to compare with."
-        ]
-    best, control = policies[0], controls[0]
-    noise = _noise(max(best.mean, control.mean), tested)
-    sentence = _against(name, best, control, noise, tested)
-    images = (
-        f"{best.choice} trained on {_images(best, corruption)}, {control.choice} on "
-        f"{_images(control, corruption)}"
-    )
-    return [f"{sentence}; {images}.", *_losers(family, noise), *_exceptions(best, control)]
+        found = f"{choice(first.row)} is the best {kind} at {top1}"
+        return [f"With {name}, {found}; there is {lacks} to compare with."]
+    best, rival = policies[0], _rival(family, policies[0], intervals)
+    said = [_against(family, best, rival, intervals)]
+    return [*said, *_losers(family, intervals), *_exceptions(best, rival, family.column, intervals)]
 
 
-def _noise(top1: float, tested: int) -> float:
-    """Two standard errors of a difference of two such shares."""
-    return 2 * math.sqrt(max(top1 * (1 - top1), 0.0) * 2 / max(tested, 1))
+def _rival(family: Family, policy: Group, intervals: Intervals) -> Group:
+    """The best control, or the first that the policy, which is above it, is not surely above."""
+    best, *others = family.controls
+    if not _above(policy, best, family.column, intervals):
+        return best
+    return next((one for one in others if not _above(policy, one, family.column, intervals)), best)
 
 
-def _against(name: str, best: Group, control: Group, noise: float, tested: int) -> str:
-    gain, top1, its = best.mean - control.mean, numbers.percent(best.mean), numbers.percent(control.mean)
-    rival = f"{control.choice}, the best control"
-    if gain > noise:
-        against = f"{top1} linear-probe top-1 against {its} for {rival}"
-        return f"With {name}, {best.choice} won: {against}, {numbers.points(gain)} more"
-    if gain >= -noise:
-        within = f"on {tested:,} test images, less than {numbers.points(noise)} is noise"
-        reached = f"{top1} linear-probe top-1 against {its} for {rival}"
-        return f"With {name}, there is no clear difference: {best.choice} reached {reached}, and {within}"
+def _above(one: Group, other: Group, column: Column, intervals: Intervals) -> bool:
+    found = intervals.difference(one.name, other.name, column)
+    return found is not None and found.known and found.low > 0
+
+
+def _against(family: Family, best: Group, rival: Group, intervals: Intervals) -> str:
+    name, ours, its = family.name, _top1(family, best), _top1(family, rival)
+    found = intervals.difference(best.name, rival.name, family.column)
+    assert found is not None  # both were measured
+    policy, control = choice(best.row), choice(rival.row)
+    if rival is family.controls[0]:
+        control = f"the best control, {control}"
+    if not found.known:
+        return (
+            f"With {name}, {policy} reached {ours} linear-probe top-1, {control}, {its}; nothing tells how "
+            "far chance reaches."
+        )
+    by = numbers.gap(found.mean, found)
+    if found.low > 0:
+        return f"With {name}, {policy} beat {control}: {ours} linear-probe top-1 against {its}, {by}."
+    tie = f"{control}," if rival is family.controls[0] else control
+    if found.high < 0:
+        return (
+            f"With {name}, no policy beat {control}: it reached {its} linear-probe top-1, the best policy, "
+            f"{policy}, {ours}, {by}."
+        )
     return (
-        f"With {name}, no policy beat the best control, {control.choice}: it reached {its} linear-probe "
-        f"top-1, the best policy, {best.choice}, {top1} ({numbers.points(-gain)} less)"
+        f"With {name}, {policy} and {tie} are not distinguishable: {ours} linear-probe top-1 against "
+        f"{its}, {by}."
     )
 
 
-def _oracle(family: Family) -> list[str]:
-    if not family.oracles or not (family.policies or family.controls):
+def _losers(family: Family, intervals: Intervals) -> list[str]:
+    """The policies that are surely worse than the best control, where the best one is not."""
+    control, (best, *others) = family.controls[0], family.policies
+    if _above(control, best, family.column, intervals):
         return []
-    top1 = numbers.percent(family.oracles[0].mean)
-    return [f"With the uncorrupted part of the pool alone, which no user knows, it would be {top1}."]
-
-
-def _images(group: Group, corruption: CorruptionShares) -> str:
-    """How many images a group trained on, and which share of them was corrupted."""
-    images = sum(row["examples_seen"] for row in group.rows) / len(group.rows)
-    share = sum(corruption.total(row["arm"]) for row in group.rows) / len(group.rows)
-    return f"{numbers.thousands(images)} images" + (
-        f" ({numbers.percent(share)} corrupted)" if corruption.kinds else ""
-    )
-
-
-def _losers(family: Family, noise: float) -> list[str]:
-    """The policies that are clearly worse than the best control, where the best one is not."""
-    control = family.controls[0]
-    worse = [group for group in family.policies if control.mean - group.mean > noise]
-    if not worse or worse[0] is family.policies[0]:
+    worse = [group for group in others if _above(control, group, family.column, intervals)]
+    if not worse:
         return []
-    names = _listed([f"{group.choice} ({numbers.percent(group.mean)})" for group in worse])
-    return [f"{control.choice[0].upper()}{control.choice[1:]} beat {names}."]
+    name = choice(control.row)
+    names = _listed([f"{choice(group.row)} ({_top1(family, group)})" for group in worse])
+    return [f"{name[0].upper()}{name[1:]} beat {names}."]
 
 
-def _exceptions(best: Group, control: Group) -> list[str]:
-    """The other headline metrics of the set by which the control is ahead of the winning policy."""
-    if best.mean <= control.mean:
-        return []
-    columns = headlines([*best.rows, *control.rows])
+def _exceptions(best: Group, control: Group, column: Column, intervals: Intervals) -> list[str]:
+    """The other headline metrics of the set by which the control is surely ahead of the best policy."""
+
+    def shares(one: Column) -> str:
+        its, ours = (numbers.percent(one.value(group.row)) for group in (control, best))
+        return f"{one.title} ({its} against {ours})"
+
     ahead = [
-        f"{one.title} ({numbers.percent(control.of(one))} against {numbers.percent(best.of(one))})"
-        for one in columns
-        if one.metric != MAIN and one.sets == best.column.sets
-        if control.has(one) and best.has(one) and control.of(one) > best.of(one)
+        shares(one)
+        for one in headlines([best.row, control.row])
+        if one.metric != MAIN and one.sets == column.sets and _above(control, best, one, intervals)
     ]
-    return (
-        [f"By other metrics, {control.choice} is ahead of {best.choice}: {_listed(ahead)}."] if ahead else []
-    )
+    if not ahead or _above(control, best, column, intervals):
+        return []
+    return [f"By other metrics, {choice(control.row)} is ahead of {choice(best.row)}: {_listed(ahead)}."]
 
 
-def _certainty(table: list[Row]) -> str:
-    cells = [(choice(row), row["method"], backbone_of(row)) for row in table]
-    least = min(cells.count(cell) for cell in cells)
+def _certainty(groups: list[Group]) -> str:
+    moved = [group for group in groups if not group.row.get("frozen")] or groups
+    least = min(len(group.rows) for group in moved)
     if least == 1:
         return (
-            "With one seed per arm (n = 1), no statistical significance can be claimed, and another seed may "
+            "One seed an arm: the intervals hold the chance of the test images alone, and another seed may "
             "order the arms differently."
         )
-    return f"Means over at least {least} seeds; no test of significance was made."
+    return (
+        f"Intervals are 95 %, over {least} seeds or more and the test images, both paired; 1 in 20 such "
+        "intervals misses the truth."
+    )
 
 
 def _listed(names: list[str]) -> str:

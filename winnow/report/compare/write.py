@@ -1,4 +1,4 @@
-"""All files of a comparison: table.json, table.md, plots/ and report.html."""
+"""All files of a comparison: table.json, intervals.json, table.md, plots/ and report.html."""
 
 from pathlib import Path
 from typing import Any
@@ -8,10 +8,12 @@ from winnow.evaluation.curve import Row as Reading
 from winnow.pipeline.files import write_json
 from winnow.pipeline.workspace import Workspace
 from winnow.pool.pool import open_pool
-from winnow.pool.uids import load
 from winnow.report.compare import accounting, balance, columns, corruption, grids, html, plots, table
+from winnow.report.compare.groups import Group, grouped, mean_curves
 from winnow.report.compare.inputs import curve, trace
+from winnow.report.compare.intervals import Intervals, outcomes_of
 from winnow.report.compare.markdown import markdown
+from winnow.report.compare.verdict import verdict
 from winnow.report.compare.wiring import wiring
 from winnow.selection.trace import Trace
 
@@ -27,16 +29,35 @@ def write(params: Params, workspace: Workspace, out: Path) -> dict[str, Any]:
     traces: dict[str, Trace] = {arm: trace(workspace, arm) for arm in params.arms}
     curves: dict[str, list[Reading]] = {arm: curve(workspace, arm) for arm in params.arms}
     found = corruption.read(pool, workspace, traces)
+    groups = grouped(rows)
+    means = [group.row for group in groups]
+    intervals = Intervals(groups, outcomes_of(params, workspace))
     write_json(out / "table.json", rows)
-    shares = {arm: found.total(arm) for arm in params.arms}
-    (out / "table.md").write_text(markdown(rows, shares, wiring(params)), encoding="utf-8")
-    pictures = plots.draw(out / "plots", rows, curves, found, balance.read(pool, workspace, traces))
-    shown = {arm: grids.of_trace(pool, one, found.rows) for arm, one in traces.items() if grids.scored(one)}
-    protocols, counted = table.protocols(params, workspace), accounting.read(workspace)
-    tested = {name: len(load(workspace.split(name, "test"))) for name in params.datasets.tasks}
-    content = html.Content(params, rows, protocols, found, counted, pictures, shown, tested)
+    write_json(out / "intervals.json", intervals.as_json(columns.headlines(means)))
+    shown, balanced = found.of(groups), balance.read(pool, workspace, traces).of(groups)
+    shares = {group.name: shown.total(group.name) for group in groups}
+    said = verdict(groups, intervals)
+    text = markdown(groups, shares, intervals, wiring(params)) + said.markdown
+    (out / "table.md").write_text(text, encoding="utf-8")
+    pictures = plots.draw(out / "plots", means, mean_curves(groups, curves), shown, balanced)
+    first = {group.name: traces[group.arms[0]] for group in groups}
+    chosen = {name: grids.of_trace(pool, one, found.rows) for name, one in first.items() if grids.scored(one)}
+    protocols = _of_groups(table.protocols(params, workspace), groups)
+    counted = accounting.read(workspace)
+    content = html.Content(params, groups, intervals, protocols, shown, counted, pictures, chosen)
     (out / "report.html").write_text(html.page(content), encoding="utf-8")
-    return {row["arm"]: _headline(row, shares[row["arm"]]) for row in rows}
+    return {row["arm"]: _headline(row, found.total(row["arm"])) for row in rows}
+
+
+def _of_groups(
+    protocols: dict[str, dict[str, list[str]]], groups: list[Group]
+) -> dict[str, dict[str, list[str]]]:
+    """The protocols with the names of groups in place of their arms."""
+    name = {arm: group.name for group in groups for arm in group.arms}
+    return {
+        task: {protocol: list(dict.fromkeys(name[arm] for arm in arms)) for protocol, arms in found.items()}
+        for task, found in protocols.items()
+    }
 
 
 def _headline(row: columns.Row, corrupted: float) -> dict[str, float]:

@@ -1,9 +1,20 @@
 """Numbers as people read them: three significant digits, a unit, and `unknown` where nothing was measured."""
 
 import math
+from typing import Protocol
 
 PREFIXES = ((1e18, "E"), (1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
 UNKNOWN = "unknown"
+
+
+class Interval(Protocol):
+    """Its bounds, nan where they are unknown."""
+
+    @property
+    def low(self) -> float: ...
+
+    @property
+    def high(self) -> float: ...
 
 
 def digits(value: float) -> str:
@@ -35,6 +46,37 @@ def percent(share: float | None) -> str:
 def points(difference: float) -> str:
     """A difference of two shares, in percentage points without a sign."""
     return f"{100 * abs(difference):.1f} points"
+
+
+def interval(found: Interval) -> str:
+    """The 95 % interval of a difference of two shares, in percentage points: -0.3 to 1.2."""
+    return _range(found.low, found.high)
+
+
+def _range(low: float, high: float) -> str:
+    return " to ".join(f"{100 * value:.1f}".replace("-", "\u2212") for value in (low, high))
+
+
+def gap(mean: float, found: Interval) -> str:
+    """A difference of two shares in words, with its interval: 1.4 points less (0.6 to 2.2)."""
+    low, high = (found.low, found.high) if mean > 0 else (-found.high, -found.low)
+    return f"{points(mean)} {'more' if mean > 0 else 'less'} ({_range(low, high)})"
+
+
+def margin(found: Interval | None) -> str:
+    """Half the width of the 95 % interval of a share, in percentage points: ± 0.7; nothing where unknown."""
+    return "" if found is None or math.isnan(found.low) else f"± {50 * (found.high - found.low):.1f}"
+
+
+def percent_of(share: float | None, found: Interval | None) -> str:
+    """A share as a percentage, with its margin: 85.3 ± 0.7 %."""
+    plain, margins = percent(share), margin(found)
+    return f"{plain.removesuffix(' %')} {margins} %" if margins else plain
+
+
+def signed(difference: float) -> str:
+    """A difference of two shares, in percentage points: +1.4."""
+    return f"{100 * difference:+.1f}".replace("-", "\u2212")
 
 
 def grams(value: float | None) -> str:

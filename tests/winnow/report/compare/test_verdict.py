@@ -2,8 +2,10 @@
 
 import pytest
 
-from winnow.report.compare import corruption, table
-from winnow.report.compare.verdict import verdict
+from winnow.report.compare import table
+from winnow.report.compare.groups import grouped
+from winnow.report.compare.intervals import Intervals
+from winnow.report.compare.verdict import against_best_control, verdict
 
 HALF = {"version": "pool+reference", "mixture": [0.5, 0.5]}
 # What an arm is called here -> how its row differs from that of uniform on the pool.
@@ -18,10 +20,9 @@ ROWS = {
 
 
 @pytest.fixture
-def say(world):
+def say(judge):
     """A function: the verdict on rows, with 1,000 test images a set."""
-    found = corruption.read(world.pool, world.workspace, world.traces)
-    return lambda rows: " ".join(verdict(rows, {"held_out": 1000, "flowers": 1000}, found))
+    return lambda rows: str(verdict(*judge(rows)))
 
 
 def rows_of(world, **top1):
@@ -32,6 +33,7 @@ def rows_of(world, **top1):
         {
             **plain,
             **ROWS.get(name, {"policy": name}),
+            "arm": name,
             "tasks": {"held_out": {**measured, "linear_probe.top1": value}},
         }
         for name, value in top1.items()
@@ -43,27 +45,24 @@ def rows_of(world, **top1):
     [
         (
             {"uniform": 0.5, "hard": 0.7},
-            "hard won: 70.0 % linear-probe top-1 against 50.0 % for uniform, the best control, 20.0 points "
-            "more",
+            # the hits of both are drawn apart: +- 1.96 sqrt((0.5 * 0.5 + 0.7 * 0.3) / 1000) = 4.2 points
+            "With supervised, hard beat the best control, uniform: 70.0 % linear-probe top-1 against "
+            "50.0 %, 20.0 points more (15.",
         ),
-        # two standard errors at 50.5 % on 1,000 images: 2 sqrt(0.505 * 0.495 * 2 / 1000) = 4.47 points
         (
             {"uniform": 0.5, "hard": 0.505},
-            "With supervised, there is no clear difference: hard reached 50.5 % linear-probe top-1 against "
-            "50.0 % for uniform, the best control, and on 1,000 test images, less than 4.5 points is noise",
+            "With supervised, hard and the best control, uniform, are not distinguishable: 50.5 % "
+            "linear-probe top-1 against 50.0 %, 0.5 points more (\u2212",
         ),
         (
             {"uniform": 0.5, "hard": 0.3},
-            "no policy beat the best control, uniform: it reached 50.0 % linear-probe top-1",
-        ),
-        (
-            {"uniform": 0.5, "hard": 0.3},
-            "the best policy, hard, 30.0 % (20.0 points less); hard trained on 8 images (25.0 % corrupted), "
-            "uniform on 8",
+            "no policy beat the best control, uniform: it reached 50.0 % linear-probe top-1, the best "
+            "policy, hard, 30.0 %, 20.0 points less (1",
         ),
         (
             {"uniform": 0.5, "hard": 0.49},
-            "there is no clear difference: hard reached 49.0 % linear-probe top-1 against 50.0 % for uniform",
+            "hard and the best control, uniform, are not distinguishable: 49.0 % linear-probe top-1 against "
+            "50.0 %, 1.0 points less (\u2212",
         ),
         ({"uniform": 0.5, "hard": 0.7, "easy": 0.2}, "Uniform beat easy (20.0 %)."),
         (
@@ -77,12 +76,12 @@ def rows_of(world, **top1):
         ),
         (
             {"uniform": 0.5, "small": 0.7},
-            "small won: 70.0 % linear-probe top-1 against 50.0 % for uniform",
+            "small beat the best control, uniform: 70.0 % linear-probe top-1 against 50.0 %",
         ),
         (
             {"half": 0.5, "hard_half": 0.7},
-            "hard on 50 % pool + 50 % reference won: 70.0 % linear-probe top-1 against 50.0 % for "
-            "50 % pool + 50 % reference, the best control",
+            "hard on 50 % pool + 50 % reference beat the best control, 50 % pool + 50 % reference: 70.0 % "
+            "linear-probe top-1 against 50.0 %",
         ),
     ],
 )
@@ -90,7 +89,7 @@ def test_verdict(world, say, top1, expected):
     text = say(rows_of(world, **top1))
     assert expected in text
     assert text.startswith("Every arm spent the same, 1.00 kFLOPs")
-    assert "n = 1), no statistical significance can be claimed" in text
+    assert "One seed an arm: the intervals hold the chance of the test images alone" in text
 
 
 @pytest.mark.parametrize(
@@ -101,25 +100,22 @@ def test_a_policy_that_beats_uniform_alone_has_not_won(world, say, control, name
     text = say(rows_of(world, uniform=0.4, hard=0.6, easy=0.3, **{control: 0.7}))
     expected = (
         f"With supervised, no policy beat the best control, {name}: it reached 70.0 % linear-probe top-1, "
-        "the best policy, hard, 60.0 % (10.0 points less)"
+        "the best policy, hard, 60.0 %, 10.0 points less"
     )
     assert expected in text
-    assert "won" not in text
     assert "40.0 %" not in text  # the weaker control is no measure
 
 
 def test_a_policy_that_wins_beats_the_best_control(world, say):
     text = say(rows_of(world, uniform=0.4, both=0.5, reference=0.6, easy=0.55, hard=0.7))
-    expected = (
-        "hard won: 70.0 % linear-probe top-1 against 60.0 % for reference, the best control, 10.0 points more"
-    )
+    expected = "hard beat the best control, reference: 70.0 % linear-probe top-1 against 60.0 %, 10.0 points"
     assert expected in text
     assert "Reference beat easy (55.0 %)." in text
 
 
 def test_the_oracle_neither_wins_nor_is_to_be_beaten(world, say):
     text = say(rows_of(world, uniform=0.5, hard=0.7, clean=0.9))
-    assert "hard won: 70.0 % linear-probe top-1 against 50.0 % for uniform, the best control" in text
+    assert "hard beat the best control, uniform: 70.0 % linear-probe top-1 against 50.0 %" in text
     oracle = "With the uncorrupted part of the pool alone, which no user knows, it would be 90.0 %."
     assert oracle in text
     assert "90.0 %" not in text.replace(oracle, "")
@@ -137,11 +133,11 @@ def test_every_set_has_its_own_verdict(world, say):
             row["tasks"] = {**row["tasks"], "flowers": {"linear_probe.top1": top1}}
     text = say(rows)
     first, second = text.index("With supervised on held_out"), text.index("With supervised on flowers")
-    assert "hard won: 70.0 % linear-probe top-1 against 50.0 % for uniform, the best control" in text[first:]
+    assert "hard beat the best control, uniform: 70.0 % linear-probe top-1 against 50.0 %" in text[first:]
     assert "Uniform beat easy (20.0 %)." in text[first:second]
     flowers = text[second:]
     assert "no policy beat the best control, reference: it reached 60.0 %" in flowers
-    assert "the best policy, hard, 50.0 %" in flowers
+    assert "the best policy, hard, 50.0 %, 10.0 points less" in flowers
     assert "easy" not in flowers
 
 
@@ -163,8 +159,50 @@ def test_verdict_at_unequal_spending_says_so(world, say):
     assert say(rows).startswith("The arms spent unequal amounts, 1.00 kFLOPs to 2.00 kFLOPs")
 
 
-def test_verdict_over_seeds_takes_means(world, say):
-    more = [{**row, "seed": 1} for row in rows_of(world, uniform=0.4, hard=0.6)]
-    text = say(rows_of(world, uniform=0.5, hard=0.7) + more)
-    assert "hard won: 65.0 % linear-probe top-1 against 45.0 %" in text
-    assert "Means over at least 2 seeds" in text
+def seeds_of(world, *top1s):
+    """Rows of three seeds or more: of each the accuracies of the same arms."""
+    return [
+        {**row, "arm": f"{row['arm']}-s{seed}", "seed": seed}
+        for seed, top1 in enumerate(top1s)
+        for row in rows_of(world, **top1)
+    ]
+
+
+def test_a_win_over_seeds_is_in_means_and_their_interval(world, say):
+    uniform, hard = (0.44, 0.45, 0.46), (0.64, 0.65, 0.66)
+    seeds = [{"uniform": a, "hard": b} for a, b in zip(uniform, hard, strict=True)]
+    text = say(seeds_of(world, *seeds))
+    assert (
+        "hard beat the best control, uniform: 65.0 % linear-probe top-1 against 45.0 %, 20.0 points" in text
+    )
+    assert "Intervals are 95 %, over 3 seeds or more and the test images" in text
+
+
+def test_seeds_that_disagree_tell_nothing_apart(world, say):
+    """The test images alone would call each of the three differences, of 10 to -8 points, certain."""
+    seeds = [{"uniform": 0.5, "hard": 0.6}, {"uniform": 0.5, "hard": 0.58}, {"uniform": 0.5, "hard": 0.42}]
+    text = say(seeds_of(world, *seeds))
+    assert "hard and the best control, uniform, are not distinguishable: 53.3 %" in text
+
+
+def test_one_seed_without_outcomes_claims_nothing(world):
+    groups = grouped(rows_of(world, uniform=0.5, hard=0.9))
+    assert "50.0 %; nothing tells how far chance reaches." in str(verdict(groups, Intervals(groups, {})))
+
+
+def test_a_policy_must_beat_every_control(world, judge):
+    """The best control by its mean has few seeds in common with it; another one is not told apart."""
+    rows = seeds_of(world, *({"uniform": u, "both": 0.5, "hard": 0.6} for u in (0.3, 0.4, 0.75)))
+    text = str(verdict(*judge(rows)))
+    assert "hard and uniform are not distinguishable" in text
+    assert "beat" not in text
+
+
+def test_every_group_has_its_difference_to_the_best_control_of_its_family(world, judge):
+    """By hand: 10, 20 and 30 points."""
+    rows = rows_of(world, uniform=0.5, reference=0.6, hard=0.4, easy=0.7, clean=0.9)
+    other = [{**row, "arm": f"simclr-{row['arm']}", "method": "simclr"} for row in rows[2:4]]
+    found = against_best_control(*judge([*rows, *other]))
+    assert found["reference"] == "best control"
+    shown = {name: text.split(" ")[0] for name, text in found.items() if name != "reference"}
+    assert shown == {"uniform": "\u221210.0", "hard": "\u221220.0", "easy": "+10.0", "clean": "+30.0"}

@@ -16,7 +16,6 @@ from winnow.report.compare.worth import unknown_start, worth
 from winnow.report.compare.write import write
 
 TOP1 = Column(("held_out",), MAIN, "linear top-1")
-TESTED = {"held_out": 1000}
 FOREIGN = {"path": "vit.pth", "flops": "unknown"}
 
 
@@ -43,64 +42,69 @@ def rows_of(world, continued, frozen, weights=None):
             0.8,
             0.7,
             "Training on on was worth it: 80.0 % linear-probe top-1 against 70.0 % for the same weights "
-            "untouched (still), 10.0 points more for 500 FLOPs.",
+            "untouched (still), 10.0 points more (6.",
         ),
         (0.6, 0.7, "Training on on made it worse: 60.0 % linear-probe top-1 against 70.0 % for"),
-        # two standard errors at 70.5 % on 1,000 images: 2 sqrt(0.705 * 0.295 * 2 / 1000) = 4.08 points
-        (0.705, 0.7, "made no clear difference: 70.5 % linear-probe top-1 against 70.0 %"),
-        (0.705, 0.7, "less than 4.1 points is noise; it took 500 FLOPs."),
+        (0.705, 0.7, "made no distinguishable difference: 70.5 % linear-probe top-1 against 70.0 %"),
+        (0.705, 0.7, "), for 500 FLOPs."),
     ],
 )
-def test_training_on_beside_the_same_weights_untouched(world, continued, frozen, expected):
-    assert expected in " ".join(worth(rows_of(world, continued, frozen), TOP1, 1000))
+def test_training_on_beside_the_same_weights_untouched(world, judge, continued, frozen, expected):
+    groups, intervals = judge(rows_of(world, continued, frozen))
+    assert expected in " ".join(worth(groups, TOP1, intervals))
 
 
-def test_without_the_control_nobody_knows(world):
+def test_without_the_control_nobody_knows(world, judge):
     rows = rows_of(world, 0.8, 0.7)[:2]
-    assert worth(rows, TOP1, 1000) == [
+    groups, intervals = judge(rows)
+    assert worth(groups, TOP1, intervals) == [
         "No frozen arm has the weights of on, so whether training on was worth it is unknown."
     ]
-    assert worth(rows[:1], TOP1, 1000) == []
+    assert worth(groups[:1], TOP1, intervals) == []
 
 
-def test_flops_of_foreign_weights_are_unknown_and_never_zero(world):
+def test_flops_of_foreign_weights_are_unknown_and_never_zero(world, judge):
     rows = rows_of(world, 0.8, 0.7, FOREIGN)
     told = "What the weights of on, still cost before is unknown, and in none of these numbers."
     assert unknown_start(rows) == [told]
-    text = markdown(rows, {row["arm"]: 0.0 for row in rows})
+    groups, intervals = judge(rows)
+    text = markdown(groups, {row["arm"]: 0.0 for row in rows}, intervals)
     line = next(line for line in text.splitlines() if line.startswith("| on "))
     assert "1.00 kFLOPs + unknown" in line
     assert "0 + unknown + 0 + 50 %" in line
-    assert "everything known counted" in verdict(rows, TESTED, None)[0]
+    assert "everything known counted" in verdict(groups, intervals).spending
 
 
-def test_an_arm_with_half_of_the_budget_is_no_seed_of_the_other(world):
+def test_an_arm_with_half_of_the_budget_is_no_seed_of_the_other(world, judge):
     """Their mean was called uniform's accuracy."""
     rows = [row for row in rows_of(world, 0.8, 0.7) if "weights" not in row]
     half = {**rows[0], "arm": "half", "budget": 500.0, "tasks": {"held_out": {"linear_probe.top1": 0.1}}}
-    text = " ".join(verdict([*rows, half], TESTED, None))
+    text = str(verdict(*judge([*rows, half])))
     assert "only uniform was run: 50.0 % linear-probe top-1" in text
 
 
-def test_a_frozen_arm_is_no_policy_and_spent_nothing(world):
+def test_a_frozen_arm_is_no_policy_and_spent_nothing(world, judge):
     rows = rows_of(world, 0.8, 0.9)
     assert table.choice(rows[2]) == "the weights untouched"
     assert equal(rows), "what was frozen spent less, and is compared by `worth` alone"
-    text = markdown(rows, {row["arm"]: 0.25 for row in rows})
+    groups, intervals = judge(rows)
+    text = markdown(groups, {row["arm"]: 0.25 for row in rows}, intervals)
     line = next(line for line in text.splitlines() if line.startswith("| still "))
     assert [cell.strip() for cell in line.split("|")][2] == "the weights untouched"
     assert " – " in line, "nothing was trained on, so no share of it was corrupted"
 
 
-def test_seeds_that_start_from_arms_of_their_own_are_one_family(world):
+def test_seeds_that_start_from_arms_of_their_own_are_one_family(world, judge):
     """Each seed has a backbone of its own then: the mean of 80 and 70 %, not one sentence for each."""
     plain = rows_of(world, 0.8, 0.7)[1]
     second = {**plain, "arm": "on-s1", "seed": 1, "backbone": "started-s1"}
     second["tasks"] = {name: {**values, TOP1.metric: 0.7} for name, values in plain["tasks"].items()}
     first = {**plain, "backbone": "started-s0"}
-    text = " ".join(verdict([first, second], dict.fromkeys(TOP1.sets, 1000), None))
+    second["weights"] = {**plain["weights"], "path": "results/pretrain/half-s1"}
+    first["weights"] = {**plain["weights"], "path": "results/pretrain/half-s0"}
+    text = str(verdict(*judge([first, second])))
     assert "With supervised, only uniform was run: 75.0 % linear-probe top-1." in text
-    assert "Means over at least 2 seeds" in text
+    assert "over 2 seeds or more" in text
 
 
 def test_without_arms_or_readings_nothing_breaks(world):

@@ -12,6 +12,8 @@ import pytest
 from winnow.report.compare import table
 from winnow.report.compare.write import write
 
+FILES = ["intervals.json", "plots", "report.html", "table.json", "table.md"]
+
 
 @pytest.fixture
 def compared(world, tmp_path):
@@ -34,7 +36,7 @@ def words(compared, page):
 @pytest.mark.slow
 def test_writes_every_file_and_the_headline_numbers(compared, world):
     out, metrics = compared()
-    assert sorted(p.name for p in out.iterdir()) == ["plots", "report.html", "table.json", "table.md"]
+    assert sorted(p.name for p in out.iterdir()) == FILES
     assert json.loads((out / "table.json").read_text()) == table.rows(world.params, world.workspace)
     assert metrics["plain"] == {
         "held_out_linear_probe_top1": 0.5,
