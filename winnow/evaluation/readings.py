@@ -10,16 +10,17 @@ from lightning_fabric import Fabric
 from torch import Tensor
 
 from models.encoders import normalisation
-from models.flops import count
+from models.flops import count, measure, on_meta
 from models.methods import Objective
 from winnow.config.schema import Arm, Params
 from winnow.evaluation.curve import FILE, write_curve
-from winnow.evaluation.features import features, knn_top1, open_split, outputs, top_k
+from winnow.evaluation.features import PLAIN, features, knn_top1, open_split, outputs, top_k
 from winnow.evaluation.retrieval import retrieval
 from winnow.loading.examples import Examples
 from winnow.pipeline.workspace import Workspace
 from winnow.pool.pool import open_set
 from winnow.selection.build import Selection
+from winnow.selection.cost import meta_batch
 from winnow.training.build import open_for
 from winnow.training.loop import State
 
@@ -54,12 +55,23 @@ class Readings:
 
     @property
     def flops(self) -> int:
-        """The cost of all readings."""
+        """The cost of all readings, and of the one after training."""
         if self.held is None:
             return 0
-        images = self.count * (len(self.held.bank) + 2 * len(self.held.val))
-        images += len(self.held.captioned["test"]) if self.held.captioned else 0
-        return images * count(self.objective.exported(), (3, self.size, self.size)).forward
+        held, shape = self.held, (3, self.size, self.size)
+        last, each = 0, (len(held.bank) + len(held.val)) * count(self.objective.exported(), shape).forward
+        meta_copy = on_meta(self.objective).eval()
+        assert isinstance(meta_copy, Objective)
+        with torch.no_grad():
+            if held.captioned:
+                val, test = held.captioned["val"], held.captioned["test"]
+                pair = measure(lambda: meta_copy.embed(meta_batch(PLAIN, 1, val)))
+                each += pair * (len(val) + len(held.names))
+                last = pair * (len(test) + len(held.names))
+            elif self._classifies(held):
+                image = torch.zeros(1, *shape, device="meta")
+                each += len(held.val) * measure(lambda: meta_copy.classify(image))
+        return self.count * each + last
 
     def watch(self, state: State) -> None:
         """Take a reading, if one is due after this step."""
@@ -85,7 +97,8 @@ class Readings:
         spent = self.selection.flops(0)["total"]
         reading = {"step": 0, "flops": spent, "examples_seen": 0}
         if self.held:
-            self.held = replace(self.held, captioned={})  # which untrained heads cannot tell apart
+            # Untrained heads can tell neither captions nor classes apart.
+            self.held = replace(self.held, captioned={}, known=None)
             reading["val_top1"] = self._val_top1(self.held)
         return State(watched={"curve": [reading]})
 
@@ -106,6 +119,10 @@ class Readings:
         )
         return {**{f"test_{name}": value for name, value in found.items()}, "protocol": protocol}
 
+    def _classifies(self, held: "_Held") -> bool:
+        """Whether the method has a classifier, and it knows the set's classes."""
+        return held.known is not None and type(self.objective).classify is not Objective.classify
+
     def _val_top1(self, held: "_Held") -> float:
         encoder = self.objective.exported()
         bank, val = features(encoder, held.bank, self.fabric), features(encoder, held.val, self.fabric)
@@ -115,8 +132,9 @@ class Readings:
         found = {"val_top1": self._val_top1(held)}
         if held.captioned:
             return found | retrieval(self.objective, held.captioned["val"], held.names, self.fabric)
-        if held.known is None or type(self.objective).classify is Objective.classify:
+        if not self._classifies(held):
             return found
+        assert held.known is not None
         logits = outputs(self.objective, self.objective.classify, held.val, self.fabric)  # type: ignore[arg-type]
         return found | {"classifier_top1": top_k(logits, held.known, 1)}
 

@@ -4,6 +4,7 @@ import json
 from dataclasses import replace
 
 import pytest
+import torch
 
 from models.flops import count
 from tests.loops import BATCH, weights
@@ -95,12 +96,23 @@ def test_readings_do_not_change_the_run(read, method):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("method", "tested"), [("simclr", 0), ("siglip", SIZES["test"])])
-def test_each_reading_costs_a_forward_of_bank_and_val(read, method, tested):
-    """The bank once, val twice; and, with captions, the test split once at the end."""
+@pytest.mark.parametrize("method", ["simclr", "supervised", "siglip"])
+def test_readings_cost_what_they_run(read, method):
+    """By hand: features of bank and val; the classifier's logits of val; with captions both towers on val and
+    on the names of the classes, and on the test split at the end.
+    """
     loop, readings = read(method)
-    each = count(loop.objective.exported(), (3, 28, 28)).forward
-    assert readings.flops == each * (3 * (SIZES["probe"] + 2 * SIZES["val"]) + tested)
+    objective, held = loop.objective, readings.held
+    each = count(objective.exported(), (3, 28, 28)).forward
+    features, names = 3 * each * (SIZES["probe"] + SIZES["val"]), len(held.names)
+    if method == "siglip":
+        text = count(objective.text, (objective.config.context,), dtypes=[torch.long]).forward
+        pair = each + text + 2 * objective.head.weight.numel()
+        more = pair * (3 * (SIZES["val"] + names) + SIZES["test"] + names)
+    else:
+        head = 2 * objective.head.weight.numel() if method == "supervised" else 0
+        more = 3 * SIZES["val"] * (each + head) if method == "supervised" else 0
+    assert readings.flops == features + more
 
 
 def test_there_are_no_more_readings_than_steps(read):

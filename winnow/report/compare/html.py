@@ -78,12 +78,13 @@ def page(content: Content) -> str:
     )
 
 
-def _noise(groups: list[Group], intervals: Intervals) -> dict[str, str]:
-    """Control with several seeds -> how far two of them are apart by linear top-1: the noise of training."""
+def _noise(groups: list[Group], intervals: Intervals) -> str | None:
+    """How far two seeds of one control are apart by linear top-1: the noise of training."""
     column = main_column([group.row for group in groups])
     controls = [group for group in groups if is_control(group.row)]
-    found = {group.name: intervals.noise(group.name, column) for group in controls} if column else {}
-    return {name: numbers.points(value) for name, value in found.items() if value is not None}
+    found = [intervals.noise(group.name, column) for group in controls] if column else []
+    known = [value for value in found if value is not None]
+    return f"Two seeds of one control are up to {numbers.points(max(known))} apart." if known else None
 
 
 def _best(table: list[Row], columns: list[Column]) -> set[tuple[str, Column]]:

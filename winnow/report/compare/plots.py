@@ -17,6 +17,7 @@ from winnow.report.compare.bars import class_balance, corruption_shares, spendin
 from winnow.report.compare.columns import Row, main_column
 from winnow.report.compare.corruption import CorruptionShares
 from winnow.report.compare.courses import corruption_over_training, training_curves
+from winnow.report.compare.intervals import Intervals
 from winnow.report.compare.look import Look
 from winnow.report.compare.scatter import accuracy
 
@@ -27,6 +28,7 @@ def draw(
     curves: Mapping[str, list[Reading]],
     corruption: CorruptionShares,
     balance: Balance,
+    intervals: Intervals | None = None,
 ) -> dict[str, Path]:
     """Write every picture that the numbers allow into a folder; name -> file."""
     if not table:
@@ -39,9 +41,9 @@ def draw(
         "spending": lambda: spending(table),
     }
     if column := main_column(table):
-        pictures["accuracy_flops"] = lambda: accuracy(table, look, column, "flops")
+        pictures["accuracy_flops"] = lambda: accuracy(table, look, column, "flops", intervals)
         if any(row["gco2e"] is not None for row in table):
-            pictures["accuracy_gco2e"] = lambda: accuracy(table, look, column, "gco2e")
+            pictures["accuracy_gco2e"] = lambda: accuracy(table, look, column, "gco2e", intervals)
     if corruption.kinds and moved:
         pictures["corruption_shares"] = lambda: corruption_shares(moved, corruption)
         pictures["corruption_over_training"] = lambda: corruption_over_training(moved, corruption, look)

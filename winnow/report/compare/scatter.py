@@ -9,18 +9,22 @@ from matplotlib.lines import Line2D
 
 from winnow.report.compare.axes import Label, cost_axis, flops_axis, label, percent_axis
 from winnow.report.compare.columns import Column, Row
+from winnow.report.compare.intervals import Intervals
 from winnow.report.compare.look import FAINT, SOFT, Look
 from winnow.report.compare.table import arm_label, choice
 from winnow.report.page import numbers
 
-ROOM = 1.6
+ROOM = 1.15  # and more for each letter of the longest label
 
 
-def accuracy(table: list[Row], look: Look, column: Column, key: str) -> Figure:
+def accuracy(
+    table: list[Row], look: Look, column: Column, key: str, intervals: Intervals | None = None
+) -> Figure:
     """Linear top-1, a column, against total FLOPs or gCO2e; arms of unknown cost are left out and named.
 
     Args:
         key: `flops` or `gco2e`.
+        intervals: of the groups that the rows are the means of, drawn where they are known.
     """
     costs = {row["arm"]: row["flops"]["total"] if key == "flops" else row["gco2e"] for row in table}
     measured = [row for row in table if column.value(row) is not None]
@@ -33,16 +37,20 @@ def accuracy(table: list[Row], look: Look, column: Column, key: str) -> Figure:
         x, y, colour = costs[row["arm"]], value, look.colours[choice(row)]
         style: dict[str, Any] = {"ls": "", "ms": 10, "mec": "white", "mew": 1, "zorder": 3, "clip_on": False}
         axes.plot([x], [y], marker=look.markers[row["method"]], color=colour, **style)
+        found = intervals.of(row["arm"], column) if intervals else None
+        if found and found.known:
+            axes.vlines(x, found.low, found.high, color=colour, lw=1.6, alpha=0.55, zorder=2)
         labels.append(Label(x, y, f"{arm_label(row, table)}  {numbers.percent(y)}", colour))
     axes.set_ylabel(f"linear probe top-1 on test, {column.group}")
     axes.margins(y=0.12)
     percent_axis(axes)
     most = max(costs[row["arm"]] for row in drawn)
+    room = ROOM + 0.028 * max(len(one.text) for one in labels)
     if key == "flops":
-        flops_axis(axes, most, "FLOPs in total", ROOM)
+        flops_axis(axes, most, "FLOPs in total", room)
         _budget_line(axes, table)
     else:
-        cost_axis(axes, most, ROOM)
+        cost_axis(axes, most, room)
         axes.set_xlabel(f"gCO2e in total ({', '.join(sorted({row['energy_quality'] for row in drawn}))})")
     label(axes, labels)
     _method_legend(axes, look, [row["arm"] for row in measured if row not in drawn])

@@ -39,7 +39,7 @@ def write(params: Params, workspace: Workspace, out: Path) -> dict[str, Any]:
     said = verdict(groups, intervals)
     text = markdown(groups, shares, intervals, wiring(params)) + said.markdown
     (out / "table.md").write_text(text, encoding="utf-8")
-    pictures = plots.draw(out / "plots", means, mean_curves(groups, curves), shown, balanced)
+    pictures = plots.draw(out / "plots", means, mean_curves(groups, curves), shown, balanced, intervals)
     first = {group.name: traces[group.arms[0]] for group in groups}
     chosen = {name: grids.of_trace(pool, one, found.rows) for name, one in first.items() if grids.scored(one)}
     protocols = _of_groups(table.protocols(params, workspace), groups)
