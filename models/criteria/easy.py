@@ -1,4 +1,7 @@
-"""Easy: what a trusted reference finds likely (arXiv 2312.05328); for image-text pairs, the CLIP score."""
+"""Easy: what a trusted reference finds likely (arXiv 2312.05328).
+
+For image-text pairs that is its loss among other pairs, not the CLIP score, a cosine.
+"""
 
 from torch import Tensor
 

@@ -1,4 +1,4 @@
-"""DINO (Caron et al., arXiv 2104.14294) with the view weighting of SSLight (Pan et al., arXiv 2210.02808).
+"""DINO (Caron et al., arXiv 2104.14294) with the view weighting of SSLight (Tan et al., arXiv 2210.02808).
 
 SSLight weighs two kinds of terms separately: alpha times the mean over global-global pairs plus (1 - alpha)
 times the mean over global-local pairs; alpha = 1 / (1 + locals) is DINO's plain mean over all pairs (6
