@@ -56,7 +56,7 @@ def show(
     \b
     Examples:
       winnow show
-      winnow show --json | jq .intervals
+      winnow show --json | jq .intervals.differences
       winnow show --html report.html
       winnow show pool
       winnow show pool --dropped-by blank --html blank.html

@@ -11,10 +11,10 @@ import numpy as np
 
 from winnow.config.schema import Params
 from winnow.evaluation.outcomes import FILE, read_outcomes
-from winnow.evaluation.statistics import Estimate, estimate, improvement
+from winnow.evaluation.statistics import Estimate, estimate, improvement, interquartile_mean
 from winnow.pipeline.stages import Stages
 from winnow.pipeline.workspace import Workspace
-from winnow.report.compare.columns import Column, Row
+from winnow.report.compare.columns import MAIN, Column, Row, sets_of
 from winnow.report.compare.groups import Group
 from winnow.report.compare.table import tasks_of
 
@@ -82,22 +82,25 @@ class Intervals:
         )
         return improvement(ours, theirs) if min(len(ours), len(theirs)) > 1 else None
 
-    def as_json(self, columns: Sequence[Column]) -> list[Row]:
-        """For each group its seeds and, by each column, the mean, its interval (null where unknown) and the
-        interval's seeds and images.
+    def as_json(self, name: str, columns: Sequence[Column]) -> Row:
+        """A group's seeds and, by each column, its mean and interval; the interquartile mean of linear top-1
+        over seeds and task sets, where these are four or more.
         """
-        return [
-            {
-                "arm": name,
-                "seeds": [row["seed"] for row in group.rows],
-                "metrics": {
-                    column.name: asdict(found) if found.known else {"mean": found.mean}
-                    for column in columns
-                    if (found := self.of(name, column))
-                },
-            }
-            for name, group in self._groups.items()
-        ]
+        rows, means = self._groups[name].rows, {}
+        for column in columns:
+            if found := self.of(name, column):
+                means[column.name] = as_json(found)
+        main = [row["tasks"].get(one, {}).get(MAIN) for row in rows for one in sets_of(rows)]
+        known = [value for value in main if value is not None]
+        middle = {"interquartile_mean": interquartile_mean(known)} if len(known) > 3 else {}
+        return {"arm": name, "seeds": [row["seed"] for row in rows], "metrics": means, **middle}
+
+    def compared(self, name: str, control: str, column: Column) -> Row:
+        """The difference to a control and, over seeds, the probability of improvement."""
+        found, better = self.difference(name, control, column), self.improvement(name, control, column)
+        assert found is not None  # both were measured
+        pair = {"arm": name, "control": control, "metric": column.name, **as_json(found)}
+        return pair if better is None else {**pair, "probability_of_improvement": better}
 
     def noise(self, name: str, column: Column) -> float | None:
         """The largest difference between two seeds of a group; None of a single one."""
@@ -110,6 +113,11 @@ class Intervals:
         if any(one is None for one in found):
             return np.array([[row["tasks"][task_set][metric]] for row in rows])
         return np.stack([one for one in found if one is not None])
+
+
+def as_json(found: Estimate) -> dict[str, float]:
+    """Without bounds where they are unknown, for JSON has no nan."""
+    return asdict(found) if found.known else {"mean": found.mean}
 
 
 def paired(ours: Sequence[Row], theirs: Sequence[Row]) -> tuple[list[Row], list[Row]]:

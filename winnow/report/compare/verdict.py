@@ -85,6 +85,20 @@ def families(groups: Sequence[Group], column: Column, where: str = "") -> list[F
     return found
 
 
+def as_json(groups: Sequence[Group], intervals: Intervals) -> dict[str, list[Row]]:
+    """The estimates of all groups, and on each task set their differences to the best control."""
+    columns = headlines([group.row for group in groups])
+    main = [one for one in columns if one.metric == MAIN]
+    compared = [
+        intervals.compared(group.name, family.controls[0].name, column)
+        for column in main
+        for family in families(groups, column)
+        for group in [*family.policies, *family.controls[1:], *family.oracles]
+        if family.controls
+    ]
+    return {"groups": [intervals.as_json(group.name, columns) for group in groups], "differences": compared}
+
+
 def against_best_control(groups: Sequence[Group], intervals: Intervals) -> dict[str, str]:
     """Group -> how much its linear top-1 is above that of its family's best control, with the interval; the
     mean over the sets where there are several. Empty where no family has a control beside another group.

@@ -13,7 +13,7 @@ from winnow.report.compare.groups import Group, grouped, mean_curves
 from winnow.report.compare.inputs import curve, trace
 from winnow.report.compare.intervals import Intervals, outcomes_of
 from winnow.report.compare.markdown import markdown
-from winnow.report.compare.verdict import verdict
+from winnow.report.compare.verdict import as_json, verdict
 from winnow.report.compare.wiring import wiring
 from winnow.selection.trace import Trace
 
@@ -33,7 +33,7 @@ def write(params: Params, workspace: Workspace, out: Path) -> dict[str, Any]:
     means = [group.row for group in groups]
     intervals = Intervals(groups, outcomes_of(params, workspace))
     write_json(out / "table.json", rows)
-    write_json(out / "intervals.json", intervals.as_json(columns.headlines(means)))
+    write_json(out / "intervals.json", as_json(groups, intervals))
     shown, balanced = found.of(groups), balance.read(pool, workspace, traces).of(groups)
     shares = {group.name: shown.total(group.name) for group in groups}
     said = verdict(groups, intervals)

@@ -5,7 +5,7 @@ import pytest
 from winnow.report.compare import table
 from winnow.report.compare.groups import grouped
 from winnow.report.compare.intervals import Intervals
-from winnow.report.compare.verdict import against_best_control, verdict
+from winnow.report.compare.verdict import against_best_control, as_json, verdict
 
 HALF = {"version": "pool+reference", "mixture": [0.5, 0.5]}
 # What an arm is called here -> how its row differs from that of uniform on the pool.
@@ -196,6 +196,25 @@ def test_a_policy_must_beat_every_control(world, judge):
     text = str(verdict(*judge(rows)))
     assert "hard and uniform are not distinguishable" in text
     assert "beat" not in text
+
+
+def test_numbers_for_machines_hold_what_the_verdict_says(world, judge):
+    """By hand: of 3 x 3 pairs of seeds hard is better in all; the middle of 6 values of seeds and sets."""
+    rows = seeds_of(world, *({"uniform": u, "hard": 0.6} for u in (0.3, 0.4, 0.5)))
+    for row in rows:
+        row["tasks"]["birds"] = {"linear_probe.top1": 0.1}
+    found = as_json(*judge(rows))
+    assert [(one["arm"], one["control"], one["metric"]) for one in found["differences"]] == [
+        ("hard", "uniform", f"{name}: linear top-1") for name in ("held_out", "birds", "mean of sets")
+    ]
+    first = found["differences"][0]
+    assert first["mean"] == pytest.approx(0.2)
+    assert first["low"] < 0.2 < first["high"]
+    assert (first["seeds"], first["images"], first["probability_of_improvement"]) == (3, 1000, 1)
+    uniform = found["groups"][0]
+    assert (uniform["arm"], uniform["seeds"]) == ("uniform", [0, 1, 2])
+    assert uniform["metrics"]["held_out: linear top-1"]["mean"] == pytest.approx(0.4)
+    assert uniform["interquartile_mean"] == pytest.approx((0.1 + 0.1 + 0.3 + 0.4) / 4)
 
 
 def test_every_group_has_its_difference_to_the_best_control_of_its_family(world, judge):
