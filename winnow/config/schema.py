@@ -187,7 +187,7 @@ class Arm:
     `mixture` the share of each part in a batch, null for the parts' sizes. `replay_from` names the arm whose
     trace a replay policy trains on; `reference_method` the method whose reference chooses, null for the
     arm's own. `budget_share` is the arm's budget as a share of `pretrain.budget`. A `frozen` arm trains
-    nothing: its encoder is measured as it starts.
+    nothing: its encoder is measured as it starts, which without weights is the floor of every comparison.
     """
 
     policy: str = REQUIRED

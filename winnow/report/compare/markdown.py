@@ -7,7 +7,7 @@ from winnow.ledger.energy import QUALITIES
 from winnow.report.compare.columns import Row, headlines, main_column, sets_of
 from winnow.report.compare.groups import Group
 from winnow.report.compare.intervals import Intervals
-from winnow.report.compare.table import CONTROL, FLOPS, FROZEN, choice, ranked
+from winnow.report.compare.table import CONTROL, FLOPS, choice, ranked
 from winnow.report.compare.verdict import against_best_control
 from winnow.report.compare.worth import known
 from winnow.report.page import numbers
@@ -81,7 +81,7 @@ def _corrupted(row: Row, corrupted: Mapping[str, float], planted: bool) -> list[
 
 
 def _chosen(row: Row, names: list[str]) -> list[str]:
-    row = {**row, "policy": FROZEN if row.get("frozen") else row["policy"]}
+    row = {**row, "policy": choice(row) if row.get("frozen") else row["policy"]}
     return [_of_mixture(row) if name == "version" else str(row[name]) for name in names]
 
 

@@ -22,6 +22,7 @@ from winnow.report.compare.inputs import PRETRAIN, metrics
 
 FLOPS = ("curate", "reference", "weights", "score", "train", "total")
 FROZEN = "the weights untouched"  # the choice of an arm that trains nothing
+FLOOR = "random encoder"  # and that starts from nothing: what any training has to beat
 CONTROL = "uniform"  # the policy that selects nothing
 
 
@@ -121,7 +122,7 @@ def choice(row: Row) -> str:
     """
     policy, version = str(row["policy"]), str(row["version"])
     if row.get("frozen"):
-        return FROZEN
+        return FROZEN if "weights" in row else FLOOR
     if row["mixture"]:
         shares = zip(parts(version), row["mixture"], strict=True)
         version = " + ".join(f"{100 * share:g} % {one}" for one, share in shares)

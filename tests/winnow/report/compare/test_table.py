@@ -141,6 +141,8 @@ def test_retrieval_on_the_test_split_has_columns_and_a_protocol(world):
         ({"version": "clean"}, "clean", False, True),
         ({"version": "clean+reference"}, "clean + reference", False, True),
         ({"policy": "hard", "version": "clean"}, "hard on clean", False, True),
+        ({"frozen": True}, "random encoder", False, False),
+        ({"frozen": True, "weights": {"path": "vit.pth"}}, "the weights untouched", False, False),
     ],
 )
 def test_what_an_arm_chose_in_a_word_and_whether_that_is_a_control(changes, name, control, oracle):
