@@ -14,9 +14,12 @@ from winnow.report.page import numbers
 
 @dataclass(frozen=True)
 class Accounting:
-    """`uncharged` are the FLOPs of all readings and tasks; `how` maps a heading to the arms' answers."""
+    """`readings` and `tasks` are FLOPs over all arms, recorded and not charged; `how` maps a heading to the
+    arms' answers.
+    """
 
-    uncharged: int
+    readings: int
+    tasks: int
     how: dict[str, list[str]]
 
 
@@ -33,7 +36,8 @@ def read(workspace: Workspace) -> Accounting:
         "PUE": _distinct(f"{energy['pue']:g} (overhead of the data centre, a factor)" for energy in energies),
         "Hardware": _distinct(_hardware(energy.get("hardware", {})) for energy in energies),
     }
-    return Accounting(sum(one["flops"]["evaluate"] for one in [*costs, *tasks]), how)
+    readings, measured = (sum(one["flops"]["evaluate"] for one in some) for some in (costs, tasks))
+    return Accounting(readings, measured, how)
 
 
 def _distinct(values: Iterable[str]) -> list[str]:

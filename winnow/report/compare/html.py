@@ -69,6 +69,8 @@ def page(content: Content) -> str:
         each_seed=[one for row in table for one in named[row["arm"]].rows] if several else [],
         legend=legend(several),
         noise=_noise(content.groups, intervals),
+        spent_in_all=sum(row["flops"]["total"] for group in content.groups for row in group.rows) or 1,
+        estimated=any(row["energy_quality"] == "estimated" for row in table),
         wiring=wiring(content.params),
         equal=equal(table),
         pictures={name: data_uri(path.read_bytes()) for name, path in content.pictures.items()},
