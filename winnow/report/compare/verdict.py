@@ -196,13 +196,15 @@ def _against(family: Family, best: Group, rival: Group, intervals: Intervals) ->
             f"With {name}, {policy} reached {ours} linear-probe top-1, {control}, {its}; nothing tells how "
             "far chance reaches."
         )
+    # One seed proves nothing: another may say otherwise.
+    name, beat = (f"{name} and one seed", "is ahead of") if found.seeds == 1 else (name, "beat")
     by = numbers.gap(found.mean, found)
     if found.low > 0:
-        return f"With {name}, {policy} beat {control}: {ours} linear-probe top-1 against {its}, {by}."
+        return f"With {name}, {policy} {beat} {control}: {ours} linear-probe top-1 against {its}, {by}."
     tie = f"{control}," if rival is family.controls[0] else control
     if found.high < 0:
         return (
-            f"With {name}, no policy beat {control}: it reached {its} linear-probe top-1, the best policy, "
+            f"With {name}, no policy {beat} {control}: it reached {its} linear-probe top-1, the best policy, "
             f"{policy}, {ours}, {by}."
         )
     return (
@@ -221,7 +223,8 @@ def _losers(family: Family, intervals: Intervals) -> list[str]:
         return []
     name = choice(control.row)
     names = _listed([f"{choice(group.row)} ({_top1(family, group)})" for group in worse])
-    return [f"{name[0].upper()}{name[1:]} beat {names}."]
+    beat = "beat" if len(control.rows) > 1 else "is ahead of"
+    return [f"{name[0].upper()}{name[1:]} {beat} {names}."]
 
 
 def _exceptions(best: Group, control: Group, column: Column, intervals: Intervals) -> list[str]:

@@ -46,17 +46,17 @@ def rows_of(world, **top1):
         (
             {"uniform": 0.5, "hard": 0.7},
             # the hits of both are drawn apart: +- 1.96 sqrt((0.5 * 0.5 + 0.7 * 0.3) / 1000) = 4.2 points
-            "With supervised, hard beat the best control, uniform: 70.0 % linear-probe top-1 against "
-            "50.0 %, 20.0 points more (15.",
+            "With supervised and one seed, hard is ahead of the best control, uniform: 70.0 % linear-probe "
+            "top-1 against 50.0 %, 20.0 points more (15.",
         ),
         (
             {"uniform": 0.5, "hard": 0.505},
-            "With supervised, hard and the best control, uniform, are not distinguishable: 50.5 % "
-            "linear-probe top-1 against 50.0 %, 0.5 points more (\u2212",
+            "With supervised and one seed, hard and the best control, uniform, are not distinguishable: "
+            "50.5 % linear-probe top-1 against 50.0 %, 0.5 points more (\u2212",
         ),
         (
             {"uniform": 0.5, "hard": 0.3},
-            "no policy beat the best control, uniform: it reached 50.0 % linear-probe top-1, the best "
+            "no policy is ahead of the best control, uniform: it reached 50.0 % linear-probe top-1, the best "
             "policy, hard, 30.0 %, 20.0 points less (1",
         ),
         (
@@ -64,7 +64,7 @@ def rows_of(world, **top1):
             "hard and the best control, uniform, are not distinguishable: 49.0 % linear-probe top-1 against "
             "50.0 %, 1.0 points less (\u2212",
         ),
-        ({"uniform": 0.5, "hard": 0.7, "easy": 0.2}, "Uniform beat easy (20.0 %)."),
+        ({"uniform": 0.5, "hard": 0.7, "easy": 0.2}, "Uniform is ahead of easy (20.0 %)."),
         (
             {"easy": 0.5, "hard": 0.7},
             "hard is the best policy at 70.0 %; there is no control to compare with.",
@@ -76,12 +76,12 @@ def rows_of(world, **top1):
         ),
         (
             {"uniform": 0.5, "small": 0.7},
-            "small beat the best control, uniform: 70.0 % linear-probe top-1 against 50.0 %",
+            "small is ahead of the best control, uniform: 70.0 % linear-probe top-1 against 50.0 %",
         ),
         (
             {"half": 0.5, "hard_half": 0.7},
-            "hard on 50 % pool + 50 % reference beat the best control, 50 % pool + 50 % reference: 70.0 % "
-            "linear-probe top-1 against 50.0 %",
+            "hard on 50 % pool + 50 % reference is ahead of the best control, 50 % pool + 50 % reference: "
+            "70.0 % linear-probe top-1 against 50.0 %",
         ),
     ],
 )
@@ -99,7 +99,8 @@ def test_verdict(world, say, top1, expected):
 def test_a_policy_that_beats_uniform_alone_has_not_won(world, say, control, name):
     text = say(rows_of(world, uniform=0.4, hard=0.6, easy=0.3, **{control: 0.7}))
     expected = (
-        f"With supervised, no policy beat the best control, {name}: it reached 70.0 % linear-probe top-1, "
+        f"With supervised and one seed, no policy is ahead of the best control, {name}: it reached 70.0 % "
+        "linear-probe top-1, "
         "the best policy, hard, 60.0 %, 10.0 points less"
     )
     assert expected in text
@@ -108,14 +109,16 @@ def test_a_policy_that_beats_uniform_alone_has_not_won(world, say, control, name
 
 def test_a_policy_that_wins_beats_the_best_control(world, say):
     text = say(rows_of(world, uniform=0.4, both=0.5, reference=0.6, easy=0.55, hard=0.7))
-    expected = "hard beat the best control, reference: 70.0 % linear-probe top-1 against 60.0 %, 10.0 points"
+    expected = (
+        "hard is ahead of the best control, reference: 70.0 % linear-probe top-1 against 60.0 %, 10.0 points"
+    )
     assert expected in text
-    assert "Reference beat easy (55.0 %)." in text
+    assert "Reference is ahead of easy (55.0 %)." in text
 
 
 def test_the_oracle_neither_wins_nor_is_to_be_beaten(world, say):
     text = say(rows_of(world, uniform=0.5, hard=0.7, clean=0.9))
-    assert "hard beat the best control, uniform: 70.0 % linear-probe top-1 against 50.0 %" in text
+    assert "hard is ahead of the best control, uniform: 70.0 % linear-probe top-1 against 50.0 %" in text
     oracle = "With the uncorrupted part of the pool alone, which no user knows, it would be 90.0 %."
     assert oracle in text
     assert "90.0 %" not in text.replace(oracle, "")
@@ -133,10 +136,12 @@ def test_every_set_has_its_own_verdict(world, say):
             row["tasks"] = {**row["tasks"], "flowers": {"linear_probe.top1": top1}}
     text = say(rows)
     first, second = text.index("With supervised on held_out"), text.index("With supervised on flowers")
-    assert "hard beat the best control, uniform: 70.0 % linear-probe top-1 against 50.0 %" in text[first:]
-    assert "Uniform beat easy (20.0 %)." in text[first:second]
+    assert (
+        "hard is ahead of the best control, uniform: 70.0 % linear-probe top-1 against 50.0 %" in text[first:]
+    )
+    assert "Uniform is ahead of easy (20.0 %)." in text[first:second]
     flowers = text[second:]
-    assert "no policy beat the best control, reference: it reached 60.0 %" in flowers
+    assert "no policy is ahead of the best control, reference: it reached 60.0 %" in flowers
     assert "the best policy, hard, 50.0 %, 10.0 points less" in flowers
     assert "easy" not in flowers
 
