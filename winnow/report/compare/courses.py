@@ -25,13 +25,17 @@ Panels = list[tuple[Axes, list[Row]]]
 def training_curves(table: list[Row], curves: Mapping[str, list[Reading]], look: Look) -> Figure:
     """kNN top-1 on val, or the loss where no task set is read, against FLOPs spent.
 
-    A curve begins after what the arm paid for its version and its reference, which the bars at the foot show.
+    A curve begins after what the arm paid for its version and its reference, which the bars at the foot show. An
+    encoder that is not trained is a dashed line at its height.
     """
     read = all("val_top1" in one for rows in curves.values() for one in rows)
     figure, panels = _panels(table, "kNN top-1 on val" if read else "training loss", percent=read)
     key = "val_top1" if read else "loss"
     known = {arm: [one for one in rows if key in one] for arm, rows in curves.items()}  # frozen: no loss
     lines = {arm: ([one["flops"] for one in rows], [one[key] for one in rows]) for arm, rows in known.items()}
+    most = max(row["flops"]["total"] for row in table)
+    still = {row["arm"] for row in table if row.get("frozen") and lines[row["arm"]][1]}
+    lines |= {arm: ([0, most], [lines[arm][1][-1]] * 2) for arm in still}
     values = [value for _, top1 in lines.values() for value in top1]
     low, high = (np.floor(10 * min(values)) / 10, max(values)) if values else (0.0, 1.0)
     unit = (high - low) / 14 or 0.01
@@ -39,12 +43,17 @@ def training_curves(table: list[Row], curves: Mapping[str, list[Reading]], look:
     for axes, rows in panels:
         for row in rows:
             colour, marker = look.colours[choice(row)], look.markers[row["method"]]
-            axes.plot(*lines[row["arm"]], color=colour, marker=marker, ms=4, lw=2)
+            style = (
+                {"ls": (0, (4, 3)), "lw": 1.4}
+                if row["arm"] in still
+                else {"marker": marker, "ms": 4, "lw": 2}
+            )
+            axes.plot(*lines[row["arm"]], color=colour, **style)
         _upfront_bars(axes, rows, look, low, unit)
         axes.set_ylim(low - unit * (0.3 + 0.9 * most_bars), high + unit)
-        most = min(high + unit, 1.001) if read else high + unit
-        axes.set_yticks([tick for tick in axes.get_yticks() if low - 1e-9 <= tick <= most])
-        flops_axis(axes, max(row["flops"]["total"] for row in table), TITLE)
+        top = min(high + unit, 1.001) if read else high + unit
+        axes.set_yticks([tick for tick in axes.get_yticks() if low - 1e-9 <= tick <= top])
+        flops_axis(axes, most, TITLE)
     _label_ends(panels, lines, look)
     return figure
 
