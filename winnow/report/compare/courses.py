@@ -25,8 +25,8 @@ Panels = list[tuple[Axes, list[Row]]]
 def training_curves(table: list[Row], curves: Mapping[str, list[Reading]], look: Look) -> Figure:
     """kNN top-1 on val, or the loss where no task set is read, against FLOPs spent.
 
-    A curve begins after what the arm paid for its version and its reference, which the bars at the foot show. An
-    encoder that is not trained is a dashed line at its height.
+    A curve begins after what the arm paid for its version and its reference, which the bars at the foot show.
+    An encoder that is not trained is a dashed line at its height.
     """
     read = all("val_top1" in one for rows in curves.values() for one in rows)
     figure, panels = _panels(table, "kNN top-1 on val" if read else "training loss", percent=read)
@@ -43,11 +43,9 @@ def training_curves(table: list[Row], curves: Mapping[str, list[Reading]], look:
     for axes, rows in panels:
         for row in rows:
             colour, marker = look.colours[choice(row)], look.markers[row["method"]]
-            style = (
-                {"ls": (0, (4, 3)), "lw": 1.4}
-                if row["arm"] in still
-                else {"marker": marker, "ms": 4, "lw": 2}
-            )
+            style: dict[str, Any] = {"marker": marker, "ms": 4, "lw": 2}
+            if row["arm"] in still:
+                style = {"ls": (0, (4, 3)), "lw": 1.4}
             axes.plot(*lines[row["arm"]], color=colour, **style)
         _upfront_bars(axes, rows, look, low, unit)
         axes.set_ylim(low - unit * (0.3 + 0.9 * most_bars), high + unit)
