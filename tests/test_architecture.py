@@ -41,6 +41,7 @@ ROOMS = [
             "tracking",
             "lint",
             "export",
+            "export_model",
             "preflight",
             "cli",
         ]

@@ -12,6 +12,7 @@ SECTIONS = {
     "Set up": ("init", "compose", "lint", "completion"),
     "Look at results": ("show", "trace", "publish"),
     "Work with dataset versions": ("diff", "export"),
+    "Take an encoder away": ("export-model",),
 }
 
 

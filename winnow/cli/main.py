@@ -5,6 +5,7 @@ import sys
 import click
 
 from winnow.cli.help import Commands, complete_arms, complete_overrides
+from winnow.cli.models import export_model
 from winnow.cli.project import completion, init
 from winnow.cli.versions import diff, export, show
 from winnow.pipeline.workspace import Workspace
@@ -143,7 +144,7 @@ def publish() -> None:
         click.echo(f"marked {swept} runs as killed")
 
 
-for command in (init, completion, show, diff, export):
+for command in (init, completion, show, diff, export, export_model):
     main.add_command(command)
 
 if __name__ == "__main__":

@@ -1,0 +1,31 @@
+"""The command about trained encoders."""
+
+from pathlib import Path
+
+import click
+
+from winnow.cli.help import complete_arms
+from winnow.pipeline.workspace import Workspace
+
+
+@click.command("export-model")
+@click.argument("arm", shell_complete=complete_arms)
+@click.argument("out", type=click.Path())
+@click.option(
+    "--license", "licence", metavar="NAME", help="Of the weights, by its name on the Hub: apache-2.0."
+)
+def export_model(arm: str, out: str, licence: str | None) -> None:
+    """Write an ARM's encoder as a folder that timm loads, with a model card.
+
+    OUT is a folder that is not there yet. The card has the results with intervals and protocols, the dataset
+    versions by digest, and what the training cost.
+
+    \b
+    Examples:
+      winnow export-model supervised-easy /models/easy --license apache-2.0
+      python -c 'import timm; timm.create_model("local-dir:/models/easy", pretrained=True)'
+    """
+    from winnow.export_model import export_model as write
+
+    write(Workspace.find(), arm, Path(out), licence)
+    click.echo(f"encoder of {arm} written to {out}")
