@@ -4,6 +4,7 @@ A line of `missing` stops a stage or leaves a figure out; `remarks` are choices 
 meant. Both count what the sources offer: filters drop some of it later.
 """
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from statistics import median
 
@@ -13,6 +14,7 @@ from winnow.config.proposals import image_size
 from winnow.config.schema import Params
 from winnow.lint.contents import Contents, Part
 
+FEW = 3  # seeds, below which intervals over them are very wide, or there are none
 FAR = 2.0  # pictures are this many times larger than what they are trained at
 Found = Mapping[str, Contents]  # of each dataset that has a source
 
@@ -46,6 +48,10 @@ def remarks(params: Params, found: Found) -> Iterator[str]:
             if middle >= FAR * size:
                 given = f"backbones.{name}.image_size: {size}, and the median shorter side is {middle:.0f} px"
                 yield f"{given}; no arm sees that detail, image_size {image_size(sides)} shows it"
+    seeds = Counter(name.removesuffix(f"-s{arm.seed}") for name, arm in params.arms.items() if not arm.frozen)
+    if len(seeds) > 1 and min(seeds.values()) < FEW:
+        few = f"arms: {min(seeds.values())} seed{'s' if min(seeds.values()) > 1 else ''} each"
+        yield f"{few}, too few to tell arms apart from the noise of training; seeds=3 runs each three times"
     if params.scale == "debug":
         yield "scale: debug, so every figure is wiring, not a result"
     labelled = [name for name, arm in params.arms.items() if "labels" in _reads(arm.method)]

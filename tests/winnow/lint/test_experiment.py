@@ -1,5 +1,7 @@
 """What an experiment misses in its data, told before anything runs."""
 
+from dataclasses import replace
+
 import pytest
 import yaml
 
@@ -38,6 +40,11 @@ def lines(params, found):
 
 def test_nothing_is_missing_where_everything_is_there(params):
     assert lines(params, contents()) == []
+    (few,) = remarks(params, {"digits": contents()})
+    assert few.startswith("arms: 1 seed each, too few to tell arms apart from the noise of training; seeds=3")
+    params.arms = {
+        f"{name}-s{seed}": replace(arm, seed=seed) for name, arm in params.arms.items() for seed in range(3)
+    }
     assert list(remarks(params, {"digits": contents()})) == []
 
 
@@ -107,7 +114,7 @@ def test_pictures_far_larger_than_what_they_are_trained_at(params):
     """The first folder that a user tried: 500 px, silently trained at 28."""
     found = contents()
     found.sides = [300, 375, 500]
-    (remark,) = remarks(params, {"digits": found})
+    remark, _ = remarks(params, {"digits": found})
     assert remark.startswith("backbones.resnet10t.image_size: 28, and the median shorter side is 375 px; ")
     assert remark.endswith("image_size 224 shows it")
 
