@@ -42,6 +42,7 @@ ROOMS = [
             "lint",
             "export",
             "preflight",
+            "plan",
             "cli",
         ]
     ),
