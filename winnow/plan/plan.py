@@ -12,6 +12,7 @@ from winnow.plan.arms import Arms
 from winnow.plan.known import Known
 from winnow.plan.rates import Rates
 from winnow.plan.tasks import readings, reference_readings, task_flops
+from winnow.preflight import check_plugins
 
 MEASURED, COUNTED, NOWHERE = "measured", "FLOPs", "unknown"
 # Stages that run no model, so that nothing tells how long they take but an earlier run.
@@ -71,8 +72,9 @@ def plan(
         images: how many images the version `pool` shall be taken to hold; None for what is known.
 
     Raises:
-        ParamsError: if an arm's policy, method and backbone do not fit.
+        ParamsError: for the first key of params whose value cannot work.
     """
+    check_plugins(params, workspace.root)
     known = Known(params, workspace, images)
     arms = Arms(params, workspace, known)
     timings = Timings(workspace, params) if measured else None

@@ -13,6 +13,7 @@ from winnow.plan.arms import ArmPlan, Arms
 from winnow.plan.known import Known
 from winnow.plan.rates import Rates
 from winnow.plan.training import UNITS, Training, of_arm, of_settings
+from winnow.preflight import check_plugins
 
 SETTINGS = ("method", "backbone", "image_size", "batch_size")  # of a training that is no arm's
 EXTENT = ("epochs", *UNITS)
@@ -64,6 +65,7 @@ class Request:
             option = given[0].replace("_", "-")
             raise ParamsError(f"--{option}: given beside ARM {name}, whose own stands in params.yaml")
         check_known("ARM", name, params.arms)
+        check_plugins(params, workspace.root)
         versions = parts(params.arms[name].version)
         known = Known(params, workspace, self.given["images"] if versions == [POOL] else None)
         plan = Arms(params, workspace, known).plan(name)

@@ -3,6 +3,7 @@
 It is counted by winnow/selection/cost.py, as in a run, with examples that have a shape and no pixels.
 """
 
+import difflib
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import wraps
@@ -159,8 +160,8 @@ def own_size(name: str) -> int:
         ParamsError: if timm has no such model.
     """
     if not timm.is_model(name):
-        near = ", ".join(timm.list_models(f"*{name[:6]}*")[:5]) or "none"
-        raise ParamsError(f"backbone: {name!r} is no timm model; near names: {near}")
+        near = ", ".join(difflib.get_close_matches(name, timm.list_models(), n=3)) or "none"
+        raise ParamsError(f"--backbone: {name!r} is no timm model; near names: {near}")
     config = timm.get_pretrained_cfg(name)
     return int(config.input_size[-1]) if config else DEFAULT_SIZE
 

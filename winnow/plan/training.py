@@ -118,8 +118,13 @@ def of_settings(
         raise ParamsError(f"--method: {method!r} has no file in conf/method; write one")
     chosen = _block(Backbone, conf, "backbone", backbone) or Backbone(backbone, own_size(backbone))
     chosen.image_size, recipe.batch_size = image_size or chosen.image_size, batch_size or recipe.batch_size
-    step = training_step(method, recipe, UNIFORM, chosen, classes)
-    label = f"{method} of {backbone} at {chosen.image_size} px, batch {recipe.batch_size}"
+    try:
+        step = training_step(method, recipe, UNIFORM, chosen, classes)
+    except (ValueError, RuntimeError, AssertionError) as error:  # of networks at sizes that they do not fit
+        why = (str(error).splitlines() or [type(error).__name__])[0]
+        raise ParamsError(f"--backbone: {method} of {backbone} at {chosen.image_size} px: {why}") from None
+    views = (f"{n} {v.count} x {v.size or chosen.image_size} px" for n, v in recipe.views.items())
+    label = f"{method} of {backbone}, views {', '.join(views)}, batch {recipe.batch_size}"
     return Training(label, step, recipe, recipe.batch_size)
 
 
