@@ -43,6 +43,7 @@ ROOMS = [
             "export",
             "export_model",
             "preflight",
+            "plan",
             "cli",
         ]
     ),

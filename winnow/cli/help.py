@@ -10,6 +10,7 @@ from winnow.config.errors import ParamsError
 # The sections of `winnow --help`, in the order of a first hour.
 SECTIONS = {
     "Set up": ("init", "compose", "lint", "completion"),
+    "Know the cost before": ("plan", "cost"),
     "Look at results": ("show", "trace", "publish"),
     "Work with dataset versions": ("diff", "export"),
     "Take an encoder away": ("export-model",),
@@ -52,7 +53,7 @@ def complete_overrides(ctx: click.Context, param: click.Parameter, incomplete: s
 
     conf = Workspace.find().conf
     files = [f"{path.parent.name}={path.stem}" for path in sorted(conf.glob("*/*.yaml"))]
-    chosen = [one for one in files if not one.startswith(("policy=", "method="))]
+    chosen = [one for one in files if not one.startswith(("policy=", "method=", "hardware="))]
     arms = [f"arms={path.stem}" for path in sorted((conf / "policy").glob("*.yaml"))]
     keys = [f"{key}." for key in KEYS]
     return [
@@ -68,6 +69,22 @@ def complete_versions(ctx: click.Context, param: click.Parameter, incomplete: st
 def complete_arms(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
     """The names below results/pretrain."""
     return _below("results/pretrain", incomplete)
+
+
+def complete_hardware(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
+    """The files of conf/hardware."""
+    from winnow.pipeline.workspace import Workspace
+    from winnow.plan.hardware import presets
+
+    return [name for name in presets(Workspace.find().conf) if name.startswith(incomplete)]
+
+
+def complete_planned_arms(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
+    """The arms of params.yaml."""
+    from winnow.config.load import read
+    from winnow.pipeline.workspace import Workspace
+
+    return [name for name in read(Workspace.find().params).get("arms", {}) if name.startswith(incomplete)]
 
 
 def _below(folder: str, incomplete: str) -> list[Any]:

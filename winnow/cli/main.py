@@ -4,6 +4,7 @@ import sys
 
 import click
 
+from winnow.cli.costs import cost, plan
 from winnow.cli.help import Commands, complete_arms, complete_overrides
 from winnow.cli.models import export_model
 from winnow.cli.project import completion, init
@@ -22,6 +23,7 @@ def main() -> None:
       winnow init ~/mine && cd ~/mine    a project of your own
       winnow compose dataset=folder dataset.path=/your/images scale=debug
       winnow lint params.yaml            what this experiment will miss
+      winnow plan                        what it will cost
       dvc repro && winnow show
     """
 
@@ -144,7 +146,7 @@ def publish() -> None:
         click.echo(f"marked {swept} runs as killed")
 
 
-for command in (init, completion, show, diff, export, export_model):
+for command in (init, completion, plan, cost, show, diff, export, export_model):
     main.add_command(command)
 
 if __name__ == "__main__":

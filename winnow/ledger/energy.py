@@ -13,10 +13,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from winnow.config.schema import Carbon
+from winnow.ledger.intensity import intensity_source
 
 QUALITIES = ("counter", "estimated", "unknown")  # best first
-WORLD_SOURCE = "world average of codecarbon's carbon_intensity_per_source.json"
-COUNTRY_SOURCE = "energy mix of the country in codecarbon's global_energy_mix.json"
 
 
 @dataclass(frozen=True)
@@ -90,10 +89,7 @@ class EnergyMeter:
     def _account(self, data: Any, cpu_mode: str, seconds: float) -> Energy:
         kwh = data.energy_consumed * seconds / data.duration
         intensity = 1000.0 * data.emissions / data.energy_consumed
-        if self.carbon.intensity is not None:
-            source = "params.yaml: carbon.intensity"
-        else:
-            source = WORLD_SOURCE if self.carbon.country == "WORLD" else COUNTRY_SOURCE
+        source = intensity_source(self.carbon)
         counted = "rapl" in cpu_mode and (not data.gpu_count or data.gpu_energy > 0)
         details = {
             "country": self.carbon.country,

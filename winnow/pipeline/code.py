@@ -25,6 +25,7 @@ BESIDE = (
     "winnow.config",
     "winnow.ledger",
     "winnow.pipeline",
+    "winnow.plan",
     "winnow.preflight",
     "winnow.tracking",
 )
