@@ -65,7 +65,7 @@ def test_what_was_measured_on_this_machine_comes_first(fresh, digits_params):
 
 @pytest.mark.slow
 def test_what_measures_encoders_is_counted_by_hand(fresh, digits_params):
-    """linear_probe: a forward of every image of its splits. Readings: 2 of the bank's and val's, and of val's by
+    """linear_probe: a forward of every image of its splits. Readings: 2 of bank and val, and of val by
     the classifier, of 10 classes on 512 features.
     """
     found, splits = rows(digits_params, fresh, RATES), digits_params.datasets.tasks["held_out"].splits
