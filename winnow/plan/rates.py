@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from winnow.config.schema import Carbon
 from winnow.ledger.intensity import carbon_intensity, intensity_source
 from winnow.plan.hardware import Hardware
+from winnow.report.page import numbers
 
 JOULES = 3.6e6  # of a kWh
 
@@ -60,10 +61,15 @@ def assumptions(name: str, hardware: Hardware, precision: str, carbon: Carbon) -
     peak, reached = hardware.peak[precision], hardware.flops_per_second(precision)
     return [
         ("hardware", f"{name}: {hardware.about}"),
-        ("throughput", f"{reached / 1e9:,.4g} GFLOP/s, the peak times the utilisation"),
-        ("peak", f"{peak / 1e9:,.4g} GFLOP/s at {precision} ({hardware.peak_source})"),
+        ("throughput", f"{_rate(reached)}, the peak times the utilisation"),
+        ("peak", f"{_rate(peak)} at {precision} ({hardware.peak_source})"),
         ("utilisation", f"{hardware.utilisation:g} ({hardware.utilisation_source})"),
         ("power", f"{hardware.watts:g} W ({hardware.watts_source})"),
         ("PUE", f"{carbon.pue:g} (params.yaml: carbon.pue)"),
         ("carbon", f"{carbon_intensity(carbon):.4g} gCO2e/kWh ({intensity_source(carbon)})"),
     ]
+
+
+def _rate(flops: float) -> str:
+    factor, prefix = numbers.scale(flops)
+    return f"{flops / factor:.4g} {prefix}FLOP/s"

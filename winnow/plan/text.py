@@ -11,6 +11,7 @@ from winnow.plan.amount import EITHER, EXACT, NONE, Amount, total
 from winnow.plan.plan import COUNTED, MEASURED, NOWHERE, Plan, Row
 from winnow.plan.rates import Rates
 from winnow.plan.training import Training
+from winnow.report.page import numbers
 
 COLUMNS = ("stage", "steps", "charged", "score, embed", "train", "evaluate", "time", "from", "kWh", "gCO2e")
 WIDTH = 200
@@ -41,6 +42,7 @@ def cost_lines(
     spent, charge = training.flops(steps.value), training.charged
     sign = EITHER if steps.sign else charge.sign
     seconds = rates.seconds(spent)
+    grams = rates.gco2e(rates.kwh(seconds))
     epochs = f", {training.epochs(steps.value, images):,.4g} epochs of {images:,} images" if images else ""
     seen = f"{steps.value * training.recipe.batch_size:,} images trained on"
     each = f"{si(training.step.train)} to train, {si(training.step.score)} to score"
@@ -54,7 +56,7 @@ def cost_lines(
         ("FLOPs", f"{sign}{spent:.4g} ({si(spent)})"),
         ("time", f"{sign}{clock(seconds)} ({seconds:.4g} s)"),
         ("energy", f"{sign}{rates.kwh(seconds):.4g} kWh"),
-        ("CO2e", f"{sign}{rates.gco2e(rates.kwh(seconds)):.4g} g"),
+        ("CO2e", f"{sign}{grams:.4g} g ({numbers.grams(grams)})"),
     ]
     return aligned([*rows, *constants])
 

@@ -100,7 +100,7 @@ def test_every_unit_buys_what_it_costs(throughput, watts, pue, intensity, flops)
 def test_every_constant_is_told_with_its_source():
     hardware = load_hardware("h100", CONF)
     told = dict(assumptions("h100", hardware, "bf16-mixed", Carbon()))
-    assert told["throughput"].startswith("3.462e+05 GFLOP/s")
+    assert told["throughput"].startswith("346.1 TFLOP/s")
     for name, source in (("peak", hardware.peak_source), ("power", hardware.watts_source)):
         assert source in told[name]
     assert "475 gCO2e/kWh (world average" in told["carbon"]
