@@ -208,7 +208,7 @@ class Page(HTMLParser):
         assert not self.open, f"never closed: {self.open}"
 
     def handle_starttag(self, tag: str, attrs: list) -> None:
-        assert tag != "script"
+        assert tag != "script" or not attrs, "a script of its own alone, which needs nothing from elsewhere"
         self.references += [value for name, value in attrs if name in ("src", "href")]
         self.images += tag == "img"
         if tag not in self.VOID:
@@ -219,7 +219,7 @@ class Page(HTMLParser):
         assert self.open.pop() == tag, f"</{tag}> closes another tag"
 
     def handle_data(self, data: str) -> None:
-        if not self.open or self.open[-1] != "style":
+        if not self.open or self.open[-1] not in ("style", "script"):
             self.text.append(data)
 
     @property
