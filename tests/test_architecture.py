@@ -42,6 +42,7 @@ ROOMS = [
             "lint",
             "export",
             "export_model",
+            "export_results",
             "preflight",
             "plan",
             "cli",

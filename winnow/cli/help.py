@@ -13,7 +13,7 @@ SECTIONS = {
     "Know the cost before": ("plan", "cost"),
     "Look at results": ("show", "trace", "publish"),
     "Work with dataset versions": ("diff", "export"),
-    "Take an encoder away": ("export-model",),
+    "Take results away": ("export-model", "export-results"),
 }
 
 

@@ -6,7 +6,7 @@ import click
 
 from winnow.cli.costs import cost, plan
 from winnow.cli.help import Commands, complete_arms, complete_overrides
-from winnow.cli.models import export_model
+from winnow.cli.models import export_model, export_results
 from winnow.cli.project import completion, init
 from winnow.cli.versions import diff, export, show
 from winnow.pipeline.workspace import Workspace
@@ -146,7 +146,7 @@ def publish() -> None:
         click.echo(f"marked {swept} runs as killed")
 
 
-for command in (init, completion, plan, cost, show, diff, export, export_model):
+for command in (init, completion, plan, cost, show, diff, export, export_model, export_results):
     main.add_command(command)
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The command about trained encoders."""
+"""The commands that take results away: an encoder, and everything that a table stands on."""
 
 from pathlib import Path
 
@@ -29,3 +29,21 @@ def export_model(arm: str, out: str, licence: str | None) -> None:
 
     write(Workspace.find(), arm, Path(out), licence)
     click.echo(f"encoder of {arm} written to {out}")
+
+
+@click.command("export-results")
+@click.argument("out", type=click.Path())
+def export_results(out: str) -> None:
+    """Write what the last comparison stands on as one archive.
+
+    Params, lock, table, intervals, report, metrics, costs, traces, outcomes and dataset versions; no images, no
+    weights. OUT ends with .tar.gz and is not there yet.
+
+    \b
+    Examples:
+      winnow export-results results.tar.gz
+    """
+    from winnow.export_results import export_results as write
+
+    count = write(Workspace.find(), Path(out))
+    click.echo(f"{count} files written to {out}")
