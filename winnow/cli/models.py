@@ -36,8 +36,8 @@ def export_model(arm: str, out: str, licence: str | None) -> None:
 def export_results(out: str) -> None:
     """Write what the last comparison stands on as one archive.
 
-    Params, lock, table, intervals, report, metrics, costs, traces, outcomes and dataset versions; no images, no
-    weights. OUT ends with .tar.gz and is not there yet.
+    Params, lock, table, intervals, report, metrics, costs, traces, outcomes and dataset versions, but neither
+    images nor weights. OUT ends with .tar.gz and is not there yet.
 
     \b
     Examples:
