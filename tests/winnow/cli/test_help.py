@@ -21,7 +21,7 @@ def text(*arguments: str) -> str:
 def test_every_command_stands_in_one_section():
     named = [name for names in shared.SECTIONS.values() for name in names]
     assert sorted(named) == sorted(main.commands)
-    shown = re.findall(r"^  (\w+)  ", text().partition("Set up:")[2], re.MULTILINE)
+    shown = re.findall(r"^  ([\w-]+)  ", text().partition("Set up:")[2], re.MULTILINE)
     assert shown == named
 
 
