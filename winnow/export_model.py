@@ -62,9 +62,8 @@ def _compared(workspace: Workspace, arm: str) -> tuple[Record, Record]:
     rows = {row["arm"]: row for row in table}
     if arm not in rows:
         raise ValueError(f"{arm!r} is no arm of the last comparison; allowed: {', '.join(rows)}")
-    row = rows[arm]
-    groups = {group["arm"]: group for group in read_json(path.with_name("intervals.json"))["groups"]}
-    return row, groups.get(arm) or groups[arm.removesuffix(f"-s{row['seed']}")]
+    groups = read_json(path.with_name("intervals.json"))["groups"]
+    return rows[arm], next(group for group in groups if arm in group["arms"])
 
 
 def _card(workspace: Workspace, row: Record, estimates: Record, config: Record, licence: str | None) -> str:

@@ -43,7 +43,14 @@ def workspace(tmp_path):
         path.write_text(json.dumps(value))
 
     write(found.comparison / "table.json", [ROW])
-    groups = [{"arm": "chosen", "seeds": [0, 1], "metrics": {"held_out: linear top-1": TOP1}}]
+    groups = [
+        {
+            "arm": "chosen",
+            "arms": ["chosen-s0", "chosen-s1"],
+            "seeds": [0, 1],
+            "metrics": {"held_out: linear top-1": TOP1},
+        }
+    ]
     write(found.comparison / "intervals.json", {"groups": groups, "differences": []})
     write(found.arm("chosen-s0") / "cost.json", {"energy": {"country": "DEU", "hardware": {"cpu": "a CPU"}}})
     lineage = {"name": "pool", "count": 5000, "digest": "ab12", "datasets": {"shop": {}}}

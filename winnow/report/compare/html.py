@@ -16,7 +16,7 @@ from winnow.report.compare.intervals import Intervals
 from winnow.report.compare.look import corruption_colours, spent_colours
 from winnow.report.compare.markdown import legend
 from winnow.report.compare.table import choice, is_control, is_oracle, ranked
-from winnow.report.compare.verdict import against_best_control, equal, verdict
+from winnow.report.compare.verdict import Verdict, against_best_control, equal
 from winnow.report.compare.wiring import wiring
 from winnow.report.compare.worth import known
 from winnow.report.page import numbers
@@ -31,6 +31,7 @@ class Content:
     params: Params
     groups: list[Group]
     intervals: Intervals
+    verdict: Verdict
     protocols: dict[str, dict[str, list[str]]]
     corruption: CorruptionShares
     accounting: Accounting
@@ -57,7 +58,7 @@ def page(content: Content) -> str:
         choice=choice,
         is_oracle=is_oracle,
         oracles=any(is_oracle(row) for row in table),
-        verdict=verdict(content.groups, intervals),
+        verdict=content.verdict,
         margins={
             (row["arm"], one): numbers.margin(intervals.of(row["arm"], one))
             for row in table

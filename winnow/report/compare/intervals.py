@@ -93,7 +93,8 @@ class Intervals:
         main = [row["tasks"].get(one, {}).get(MAIN) for row in rows for one in sets_of(rows)]
         known = [value for value in main if value is not None]
         middle = {"interquartile_mean": interquartile_mean(known)} if len(known) > 3 else {}
-        return {"arm": name, "seeds": [row["seed"] for row in rows], "metrics": means, **middle}
+        seeds, arms = [row["seed"] for row in rows], self._groups[name].arms
+        return {"arm": name, "arms": arms, "seeds": seeds, "metrics": means, **middle}
 
     def compared(self, name: str, control: str, column: Column) -> Row:
         """The difference to a control and, over seeds, the probability of improvement."""

@@ -44,7 +44,7 @@ def write(params: Params, workspace: Workspace, out: Path) -> dict[str, Any]:
     chosen = {name: grids.of_trace(pool, one, found.rows) for name, one in first.items() if grids.scored(one)}
     protocols = _of_groups(table.protocols(params, workspace), groups)
     counted = accounting.read(workspace)
-    content = html.Content(params, groups, intervals, protocols, shown, counted, pictures, chosen)
+    content = html.Content(params, groups, intervals, said, protocols, shown, counted, pictures, chosen)
     (out / "report.html").write_text(html.page(content), encoding="utf-8")
     return {row["arm"]: _headline(row, found.total(row["arm"])) for row in rows}
 
