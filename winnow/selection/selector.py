@@ -59,10 +59,8 @@ class Selector:
         self.batch_size = recipe.batch_size
         self.candidates = super_batch(recipe, policy)
         self.mixture = mixture
-        if mixture is None:
+        if mixture is None:  # else a part that is too small is drawn more than once
             sampler.epoch_steps(len(data), self.candidates)
-        else:
-            self.indices(0)
 
     def indices(self, step: int) -> np.ndarray:
         """The candidates of a step, (B,)."""
