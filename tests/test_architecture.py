@@ -41,6 +41,7 @@ ROOMS = [
             "tracking",
             "lint",
             "export",
+            "export_onnx",
             "export_model",
             "export_results",
             "preflight",

@@ -2,6 +2,7 @@
 
     OUT/model.safetensors, OUT/config.json     timm.create_model("local-dir:OUT", pretrained=True)
     OUT/README.md                              the card: results with intervals and protocols, data, cost
+    OUT/model.onnx                             where it is wanted: winnow/export_onnx.py
 
 Nothing is added to what the comparison says: an arm that `compare` has not seen has no card, and what is
 unknown (a licence, energy that nobody measured) is left out or called unknown, never guessed.
@@ -20,20 +21,23 @@ from winnow.config.derive import parts
 from winnow.pipeline.files import read_json
 from winnow.pipeline.workspace import Workspace
 from winnow.report.page import numbers
-from winnow.training.weights import CONFIG, WEIGHTS
+from winnow.training.weights import CONFIG, WEIGHTS, load_encoder
 
 Record = dict[str, Any]
 MEND = "make it with: dvc repro"
 
 
-def export_model(workspace: Workspace, arm: str, out: Path, licence: str | None = None) -> None:
+def export_model(
+    workspace: Workspace, arm: str, out: Path, licence: str | None = None, onnx: bool = False
+) -> None:
     """Write the folder, which must not be there yet; it appears whole or not at all.
 
     Args:
         licence: of the weights, by its name on the Hub (`apache-2.0`); they may inherit terms from the data.
+        onnx: write model.onnx too.
 
     Raises:
-        ValueError: if `out` exists, or the arm was not pretrained or not compared.
+        ValueError: if `out` exists, the arm was not pretrained or not compared, or there can be no ONNX file.
     """
     if out.exists():
         raise ValueError(f"{out}: exists already; choose another folder, or remove it")
@@ -48,7 +52,11 @@ def export_model(workspace: Workspace, arm: str, out: Path, licence: str | None 
         partial.mkdir()
         for file in (WEIGHTS, CONFIG):
             shutil.copyfile(folder / file, partial / file)
-        card = _card(workspace, row, estimates, read_json(folder / CONFIG), licence)
+        if onnx:
+            from winnow.export_onnx import ONNX, export_onnx
+
+            export_onnx(*load_encoder(folder), partial / ONNX)
+        card = _card(workspace, row, estimates, read_json(folder / CONFIG), licence, onnx)
         (partial / "README.md").write_text(card, encoding="utf-8")
         os.rename(partial, out)
 
@@ -66,7 +74,9 @@ def _compared(workspace: Workspace, arm: str) -> tuple[Record, Record]:
     return rows[arm], next(group for group in groups if arm in group["arms"])
 
 
-def _card(workspace: Workspace, row: Record, estimates: Record, config: Record, licence: str | None) -> str:
+def _card(
+    workspace: Workspace, row: Record, estimates: Record, config: Record, licence: str | None, onnx: bool
+) -> str:
     versions = [read_json(workspace.version(one) / "lineage.json") for one in parts(row["version"])]
     data = ModelCardData(
         license=licence,
@@ -82,7 +92,7 @@ def _card(workspace: Workspace, row: Record, estimates: Record, config: Record, 
         f"# {row['arm']}",
         _what(row, config, versions),
         "## Use",
-        _use(config),
+        _use(config, onnx),
         "## Results",
         _table(estimates),
         "\n".join(f"- {line}" for line in _protocols(workspace, row)),
@@ -106,13 +116,14 @@ def _what(row: Record, config: Record, versions: list[Record]) -> str:
     return "\n".join([lines[0], "", *lines[1:]])
 
 
-def _use(config: Record) -> str:
+def _use(config: Record, onnx: bool) -> str:
     size, described = config["pretrained_cfg"]["input_size"][1], config["pretrained_cfg"]
+    more = "\n\n`model.onnx` takes the same images as `images`, any number of them." if onnx else ""
     return (
         "```python\nimport timm\n\n"
         'encoder = timm.create_model("local-dir:FOLDER", pretrained=True).eval()\n'
         f"features = encoder(images)  # (n, 3, {size}, {size}) in 0..1, less {described['mean']}, over "
-        f"{described['std']}\n```"
+        f"{described['std']}\n```{more}"
     )
 
 

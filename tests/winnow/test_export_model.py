@@ -10,6 +10,7 @@ from huggingface_hub import ModelCard
 from models import encoders
 from winnow.config.schema import Backbone
 from winnow.export_model import export_model
+from winnow.export_onnx import export_onnx
 from winnow.pipeline.workspace import Workspace
 from winnow.training.weights import load_encoder, save_encoder
 
@@ -67,6 +68,31 @@ def test_timm_gives_the_same_features(workspace, tmp_path):
     images = torch.rand(4, 3, size, size)
     with torch.no_grad():
         torch.testing.assert_close(theirs(images), ours(images), rtol=0, atol=1e-6)
+
+
+@pytest.mark.slow
+def test_onnxruntime_gives_the_same_features_for_any_batch(workspace, tmp_path):
+    onnxruntime = pytest.importorskip("onnxruntime")
+    export_model(workspace, "chosen-s0", tmp_path / "out", onnx=True)
+    session = onnxruntime.InferenceSession(tmp_path / "out/model.onnx", providers=["CPUExecutionProvider"])
+    ours, size = load_encoder(workspace.arm("chosen-s0"))
+    for count in (1, 4, 7):
+        images = torch.rand(count, 3, size, size)
+        with torch.no_grad():
+            expected = ours(images)
+        (found,) = session.run(None, {"images": images.numpy()})
+        torch.testing.assert_close(torch.from_numpy(found), expected, rtol=0, atol=1e-4)
+    assert "`model.onnx`" in (tmp_path / "out/README.md").read_text()
+
+
+def test_what_onnx_cannot_hold_is_one_line(tmp_path):
+    class DependsOnPixels(torch.nn.Module):
+        def forward(self, images):
+            return images.flatten(1) if images.sum() > 0 else -images.flatten(1)
+
+    with pytest.raises(ValueError, match="--onnx: DependsOnPixels cannot be exported .*leave --onnx out"):
+        export_onnx(DependsOnPixels(), 28, tmp_path / "model.onnx")
+    assert not list(tmp_path.iterdir())
 
 
 def test_the_card_is_one_that_the_hub_reads(workspace, tmp_path):

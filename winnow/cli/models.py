@@ -14,7 +14,8 @@ from winnow.pipeline.workspace import Workspace
 @click.option(
     "--license", "licence", metavar="NAME", help="Of the weights, by its name on the Hub: apache-2.0."
 )
-def export_model(arm: str, out: str, licence: str | None) -> None:
+@click.option("--onnx", is_flag=True, help="Write model.onnx too, checked by onnxruntime.")
+def export_model(arm: str, out: str, licence: str | None, onnx: bool) -> None:
     """Write an ARM's encoder as a folder that timm loads, with a model card.
 
     OUT is a folder that is not there yet. The card has the results with intervals and protocols, the dataset
@@ -27,7 +28,7 @@ def export_model(arm: str, out: str, licence: str | None) -> None:
     """
     from winnow.export_model import export_model as write
 
-    write(Workspace.find(), arm, Path(out), licence)
+    write(Workspace.find(), arm, Path(out), licence, onnx)
     click.echo(f"encoder of {arm} written to {out}")
 
 
