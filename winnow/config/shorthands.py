@@ -1,5 +1,5 @@
-"""What conf/shorthands.yaml allows, written out in the keys of params.yaml: `budget`, `keep`, `seeds`, and
-`false` for a filter that shall not run.
+"""What conf/shorthands.yaml allows, written out in the keys of params.yaml: `budget`, `keep`, `seeds`, an arm's
+own `seeds`, and `false` for a filter that shall not run.
 
 They work on plain data before it is parsed, so `winnow compose`, an experiment of conf/ and `dvc exp run -S`
 mean the same by them. What a key holds that is none of this is for the schema to refuse.
@@ -7,7 +7,7 @@ mean the same by them. What a key holds that is none of this is for the schema t
 
 import dataclasses
 import difflib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from fnmatch import fnmatchcase
 from pathlib import PurePosixPath
 from typing import Any
@@ -33,9 +33,8 @@ def expand(raw: Raw) -> Raw:
         raw["pretrain"] = {**(raw.get("pretrain") or {}), "budget": given["budget"]}
     if given["keep"] is not None:
         raw = _keep(raw, _names("keep", given["keep"]))
-    if given["seeds"] is not None:
-        raw = _repeat(raw, _seeds(given["seeds"]))
-    if given["keep"] is not None or given["seeds"] is not None:
+    raw, repeated = _repeat(raw, given["seeds"])
+    if given["keep"] is not None or repeated:
         _check_models(raw)
     return raw
 
@@ -114,36 +113,68 @@ def _references(arms: Raw, raw: Raw) -> list[str]:
     return list(dict.fromkeys(method for method in needed if method))
 
 
-def _seeds(value: Any) -> list[int]:
-    """Of a count, 0 to count - 1; a list is taken as it is."""
+def _seeds(key: str, value: Any) -> list[int] | None:
+    """Of a count, 0 to count - 1; a list is taken as it is; of one, None: the arm as it is."""
     seeds = value if isinstance(value, list) else [value]
     if seeds and all(type(seed) is int for seed in seeds):
         if isinstance(value, list) and len(set(seeds)) == len(seeds):
             return seeds
         if not isinstance(value, list) and value > 0:
-            return list(range(value))
-    raise ParamsError(f"seeds: {value!r}; give how many (3), or which ([0, 7]), each once")
+            return list(range(value)) if value > 1 else None
+    raise ParamsError(f"{key}: {value!r}; give how many (3), or which ([0, 7]), each once")
 
 
-def _repeat(raw: Raw, seeds: Sequence[int]) -> Raw:
-    """Each arm once for each seed; one that replays another or starts from it takes that of its own seed."""
-    arms: Raw = raw.get("arms") or {}
+def _repeat(raw: Raw, value: Any) -> tuple[Raw, bool]:
+    """Each arm once for each seed, and whether any arm has several names now.
+
+    Args:
+        value: the seeds of all arms, None where each arm's own `seeds` say.
+    """
+    arms: Raw = {}
+    names: dict[str, dict[int | None, str]] = {}  # of an arm: seed -> its name with that seed
+    for name, arm in (raw.get("arms") or {}).items():
+        arm = dict(arm) if isinstance(arm, dict) else arm
+        own = arm.pop("seeds", None) if isinstance(arm, dict) else None
+        if own is not None and "seed" in arm:
+            both = f"arms.{name}.seed: {arm['seed']}, but arms.{name}.seeds is {own}"
+            raise ParamsError(f"{both}; give arms.{name}.seeds alone, or set it to null")
+        key, chosen = ("seeds", value) if value is not None else (f"arms.{name}.seeds", own)
+        seeds = None if chosen is None else _seeds(key, chosen)
+        names[name] = {None: name} if seeds is None else {seed: f"{name}-s{seed}" for seed in seeds}
+        arms[name] = arm
     backbones: Raw = dict(raw.get("backbones") or {})
-    repeated: Raw = {}
-    for name, arm in arms.items():
-        for seed in seeds:
-            own = {**arm, "seed": seed} if isinstance(arm, dict) else arm
-            if isinstance(own, dict) and own.get("replay_from") in arms:
-                own["replay_from"] = f"{own['replay_from']}-s{seed}"
-            if isinstance(own, dict) and (start := _start(own, arms, backbones)):
-                weights, backbone = f"{ENCODERS}/{start}-s{seed}", own["backbone"]
-                own["backbone"] = f"{backbone}-s{seed}"
-                backbones[own["backbone"]] = {**backbones[backbone], "weights": weights}
-            repeated[f"{name}-s{seed}"] = own
-    return {**raw, "arms": repeated, "backbones": backbones}
+    repeated = {
+        names[name][seed]: arm if seed is None else _with_seed(arm, seed, names, backbones)
+        for name, arm in arms.items()
+        for seed in names[name]
+    }
+    several = any(None not in some for some in names.values())
+    return {**raw, "arms": repeated, "backbones": backbones} if several else {**raw, "arms": arms}, several
 
 
-def _start(arm: Raw, arms: Raw, backbones: Raw) -> str | None:
+def _with_seed(arm: Any, seed: int, names: dict[str, dict[int | None, str]], backbones: Raw) -> Any:
+    """The arm with a seed; one that replays another or starts from it takes that of its own seed, where the
+    other has several.
+    """
+    if not isinstance(arm, dict):
+        return arm
+    own = {**arm, "seed": seed}
+    if own.get("replay_from") in names:
+        own["replay_from"] = _of_seed(names[own["replay_from"]], seed)
+    if start := _start(own, names, backbones):
+        backbone = own["backbone"]
+        own["backbone"] = f"{backbone}-s{seed}"
+        weights = f"{ENCODERS}/{_of_seed(names[start], seed)}"
+        backbones[own["backbone"]] = {**backbones[backbone], "weights": weights}
+    return own
+
+
+def _of_seed(names: dict[int | None, str], seed: int) -> str:
+    """The name of that seed, else of the first: what runs once is shared."""
+    return names.get(seed) or next(iter(names.values()))
+
+
+def _start(arm: Raw, arms: Iterable[str], backbones: Raw) -> str | None:
     """Which of the arms an arm starts from, if any."""
     backbone = backbones.get(str(arm.get("backbone")))
     weights = backbone.get("weights") if isinstance(backbone, dict) else None

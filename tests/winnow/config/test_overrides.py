@@ -84,6 +84,22 @@ def test_seeds_repeat_each_arm():
     assert arms("arms=easy", "seeds=[7]") == ["supervised-easy-s7"]
 
 
+def test_an_arm_has_seeds_of_its_own_and_seeds_of_all_arms_replace_them():
+    some = ("arms=easy,hard", "arms.supervised-easy.seeds=[0,7]")
+    assert arms(*some) == ["supervised-hard", "supervised-easy-s0", "supervised-easy-s7"]
+    assert arms(*some, "seeds=1") == ["supervised-hard", "supervised-easy"]
+    assert arms(*some, "seeds=[3]") == ["supervised-hard-s3", "supervised-easy-s3"]
+
+
+def test_what_replays_an_arm_of_one_seed_shares_it():
+    again = (
+        "arms.again={policy: replay, method: supervised, backbone: resnet10t, replay_from: supervised-easy, "
+        "seeds: 2}"
+    )
+    found = compose("policy@policies.replay=replay", again, "keep=[again,easy]", "arms.supervised-easy.seeds=1")
+    assert [found["arms"][f"again-s{seed}"]["replay_from"] for seed in (0, 1)] == ["supervised-easy"] * 2
+
+
 def test_a_replay_replays_the_arm_of_its_own_seed():
     again = (
         "arms.again={policy: replay, method: supervised, backbone: resnet10t, replay_from: supervised-easy}"
@@ -143,6 +159,11 @@ def test_false_takes_a_filter_out_and_true_puts_it_in_with_its_defaults():
         (["keep=[]"], "keep: []; give names of arms or policies"),
         (["seeds=0"], "seeds: 0; give how many (3), or which ([0, 7]), each once"),
         (["seeds=[1,1]"], "seeds: [1, 1]; give how many"),
+        (["arms.supervised-easy.seeds=0"], "arms.supervised-easy.seeds: 0; give how many (3), or which"),
+        (
+            ["arms.supervised-easy.seeds=2", "arms.supervised-easy.seed=1"],
+            "arms.supervised-easy.seed: 1, but arms.supervised-easy.seeds is 2; give arms.supervised-easy.seeds",
+        ),
         (
             ["arms.supervised-esy.seed=3"],
             "arms.supervised-esy: not there; did you mean supervised-easy? To add",
