@@ -4,11 +4,12 @@
     PYTHONPATH=PEERS python -m benchmarks.loader
 
 All loaders read the same bytes (benchmarks/loader_peers.py), with two workers, in batches of 128 and in
-random order (webdataset: a buffer of 1,000), and give uint8 batches of (128, 3, 224, 224), resized bicubic
-with antialiasing. ImageFolder and webdataset decode with Pillow, as `Pixels` does; litdata decodes with
-libjpeg-turbo and resizes with torch, as `Pixels(fast=True)` does where it decodes in full ("fast, decoded
-whole"; with "fast", libjpeg makes 224 pixels of 256 itself). Each round runs all of them, one after the
-other, and starts with another one; ratios are medians of the rounds' own.
+random order (webdataset: a buffer of 1,000, two shards a worker), and give uint8 batches of (128, 3, 224,
+224), resized bicubic with antialiasing, from jpgs that all of them decode in full. ImageFolder and webdataset
+decode with Pillow, as `Pixels` does; litdata decodes with libjpeg-turbo and resizes with torch, as
+`Pixels(fast=True)` does where it decodes in full ("fast"). Where libjpeg may scale while it decodes, as
+`run.fast_decode` lets it, stands in a table of its own: no peer does that. Each round runs all of them, one
+after the other, and starts with another one; ratios are medians of the rounds' own.
 
 The view and the low resolution are measured with `fast`, where reading weighs most. Cold: the shards are
 evicted from the page cache before each pass. The opening of ten million rows is benchmarks/opening.py.
@@ -109,8 +110,7 @@ def peers(folder: Path, pool: Pool) -> dict[str, dict[str, float]]:
     rates = interleaved(
         {
             "Pixels": lambda seed: ours(Pixels(pool, rows, SIZE, 0, WORKERS), seed),
-            "Pixels, fast, decoded whole": lambda seed: ours(Whole(pool, rows, SIZE, 0, WORKERS), seed),
-            "Pixels, fast": lambda seed: ours(Pixels(pool, rows, SIZE, 0, WORKERS, fast=True), seed),
+            "Pixels, fast": lambda seed: ours(Whole(pool, rows, SIZE, 0, WORKERS), seed),
             "ImageFolder + DataLoader": lambda seed: image_folder(folder, seed),
             "webdataset": lambda seed: webdataset(folder, seed),
             "litdata": lambda seed: lit(folder, seed),
@@ -140,8 +140,9 @@ def views(pool: Pool) -> dict[str, dict[str, dict[str, float]]]:
     }
 
 
-def low_resolution(pool: Pool) -> dict[str, dict[str, float]]:
-    rows, size = np.arange(len(pool)), STORED // 4
+def scaled(pool: Pool, size: int) -> dict[str, dict[str, float]]:
+    """Decoded in full, and scaled while it is decoded."""
+    rows = np.arange(len(pool))
     loaders: Loaders = {
         "decoded whole, Pillow": lambda seed: ours(Pixels(pool, rows, size, 0, WORKERS), seed),
         "decoded whole, fast": lambda seed: ours(Whole(pool, rows, size, 0, WORKERS), seed),
@@ -157,9 +158,10 @@ def page(found: dict[str, dict[str, dict[str, float]]]) -> str:
     lines = [f"# The loader\n\n`python -m benchmarks.loader`: {measured}"]
     titles = {
         "peers": f"{PICTURES} jpgs of {STORED} px to {SIZE} px, {WORKERS} workers; ratios to the best peer",
+        "scaled": f"Scaled while decoded (`run.fast_decode`), to {SIZE} px",
         "warm": "A random fifth of the pool against all of it, page cache warm",
         "cold": "The same, page cache emptied before each pass",
-        "low_resolution": f"To {STORED // 4} px, a quarter",
+        "low_resolution": f"Scaled while decoded (`run.fast_decode`), to {STORED // 4} px, a quarter",
     }
     for key, title in titles.items():
         lines += [f"\n## {title}\n", "| loader | images/s | ratio (range) |", "|---|---|---|"]
@@ -181,8 +183,9 @@ def main() -> None:
         pool = Pool.open(folder / "pool")
         found = {
             "peers": peers(folder, pool),
+            "scaled": scaled(pool, SIZE),
             **views(pool),
-            "low_resolution": low_resolution(pool),
+            "low_resolution": scaled(pool, STORED // 4),
             "opening": openings(folder),
         }
     (HERE / "loader.json").write_text(json.dumps(found, indent=1) + "\n")

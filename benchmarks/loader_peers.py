@@ -41,8 +41,11 @@ def photographs(count: int) -> Iterator[bytes]:
 
 
 def lay_out(folder: Path) -> None:
-    """The same bytes as a pool, whose shards webdataset reads, as class folders, and as litdata's chunks."""
+    """The same bytes as a pool, as class folders, and as chunks of litdata and shards of webdataset, two a
+    worker: webdataset hands a worker whole shards, and the pool's one would leave the other idle.
+    """
     import litdata
+    from webdataset import ShardWriter
 
     (folder / "pool").mkdir()
     with PoolWriter(folder / "pool", CLASSES) as writer:
@@ -53,6 +56,10 @@ def lay_out(folder: Path) -> None:
             path = folder / "folders" / CLASSES[label] / f"{number:06d}.jpg"
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(data)
+    (folder / "webdataset").mkdir()
+    with ShardWriter(str(folder / "webdataset" / "%06d.tar"), PICTURES // (2 * WORKERS), verbose=0) as shards:
+        for number, data in enumerate(photographs(PICTURES)):
+            shards.write({"__key__": f"{number:06d}", "jpg": data, "cls": number % len(CLASSES)})
     paths = sorted(map(str, (folder / "folders").rglob("*.jpg")))
     options = {"chunk_bytes": "64MB", "num_workers": 1, "verbose": False, "start_method": "fork"}
     litdata.optimize(litdata_item, paths, str(folder / "litdata"), **options)
@@ -87,7 +94,7 @@ def image_folder(folder: Path, seed: int) -> Iterator[Tensor]:
 def webdataset(folder: Path, seed: int) -> Iterator[Tensor]:
     import webdataset as wds
 
-    shards = sorted(map(str, (folder / "pool" / "shards").glob("*.tar")))
+    shards = sorted(map(str, (folder / "webdataset").glob("*.tar")))
     data = wds.WebDataset(shards, shardshuffle=False, workersplitter=wds.split_by_worker, empty_check=False)
     data = data.shuffle(1000, rng=random.Random(seed)).decode("pilrgb")
     data = data.to_tuple("jpg", "cls").map_tuple(to_tensor())
