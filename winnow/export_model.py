@@ -18,6 +18,7 @@ from typing import Any
 from huggingface_hub import EvalResult, ModelCardData
 
 from winnow.config.derive import parts
+from winnow.config.shorthands import first_seed
 from winnow.pipeline.files import read_json
 from winnow.pipeline.workspace import Workspace
 from winnow.report.page import numbers
@@ -33,6 +34,7 @@ def export_model(
     """Write the folder, which must not be there yet; it appears whole or not at all.
 
     Args:
+        arm: its name; without its seed where it has several, for the first of them.
         licence: of the weights, by its name on the Hub (`apache-2.0`); they may inherit terms from the data.
         onnx: write model.onnx too.
 
@@ -42,6 +44,7 @@ def export_model(
     if out.exists():
         raise ValueError(f"{out}: exists already; choose another folder, or remove it")
     row, estimates = _compared(workspace, arm)
+    arm = row["arm"]
     folder = workspace.arm(arm)
     for name in (WEIGHTS, CONFIG):
         if not (folder / name).is_file():
@@ -68,6 +71,7 @@ def _compared(workspace: Workspace, arm: str) -> tuple[Record, Record]:
         raise ValueError(f"{path}: no such file; {MEND}")
     table = json.loads(path.read_text(encoding="utf-8"))
     rows = {row["arm"]: row for row in table}
+    arm = first_seed(arm, rows)
     if arm not in rows:
         raise ValueError(f"{arm!r} is no arm of the last comparison; allowed: {', '.join(rows)}")
     groups = read_json(path.with_name("intervals.json"))["groups"]

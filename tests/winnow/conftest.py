@@ -21,7 +21,7 @@ from winnow.pool.pool import Pool
 @pytest.fixture(scope="session")
 def digits_params() -> Params:
     """The params of a small run on digits, with a ResNet of the tests' own among the backbones."""
-    overrides = ["dataset=digits", "scale=debug", "experiment=curation_policies"]
+    overrides = ["dataset=digits", "scale=debug", "experiment=curation_policies", "seeds=1"]
     overrides += ["+backbone@backbones.test_resnet=test_resnet", "+method@methods.simclr=simclr"]
     overrides += ["reference.methods=[supervised,simclr]"]
     return parse(composed(overrides, Workspace(CODE).conf))

@@ -21,7 +21,7 @@ def check(tmp_path, monkeypatch):
         raw = yaml.safe_load(Workspace.find().params.read_text())
         backbone = {**raw["backbones"]["test_byobnet"], "weights": str(tmp_path / "w.pth")}
         raw["backbones"]["started"] = backbone
-        raw["arms"]["on"] = {**raw["arms"]["supervised-uniform"], "backbone": "started"}
+        raw["arms"]["on"] = {**raw["arms"]["supervised-uniform-s0"], "backbone": "started"}
         del raw["arms"]["on"]["dvc"]
         real = initial_weights._read
 
@@ -59,7 +59,7 @@ def test_an_encoder_that_this_run_makes_need_not_be_there_yet():
         "weights": "results/pretrain/supervised-hard",
     }
     raw["arms"]["supervised-hard"]["budget_share"] = 0.5
-    raw["arms"]["on"] = {**raw["arms"]["supervised-uniform"], "backbone": "started"}
+    raw["arms"]["on"] = {**raw["arms"]["supervised-uniform-s0"], "backbone": "started"}
     check_plugins(parse(raw))
     raw["backbones"]["started"]["kwargs"] = {"layers": [2, 1, 1, 1]}
     says = r"^backbones\.started\.weights: 'results/.*tensors are missing, the first layer1\.1\."

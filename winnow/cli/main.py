@@ -45,7 +45,7 @@ def compose(overrides: tuple[str, ...], dvc: bool) -> None:
       winnow compose arms=rho                            an arm for a policy of conf/policy
       winnow compose backbone=vit_tiny_patch16_224       the learner of every arm
       winnow compose curate.filters.aspect={} curate.filters.tiny=false
-      winnow compose arms.supervised-easy.seed=7 pretrain.evaluations=2
+      winnow compose arms.supervised-easy.seeds=5 pretrain.evaluations=2
     """
     workspace = Workspace.find()
     if dvc:
@@ -101,7 +101,8 @@ def lint(path: str, full: bool) -> None:
 def trace(first: str, second: str) -> None:
     """Show how two arms' choices differ.
 
-    Compares what each was trained on; A and B are names of arms, or paths of trace.parquet.
+    Compares what each was trained on; A and B are names of arms, or paths of trace.parquet. A name without
+    its seed is the first of its seeds.
 
     \b
     Examples:
@@ -110,11 +111,14 @@ def trace(first: str, second: str) -> None:
     """
     from pathlib import Path
 
+    from winnow.config.shorthands import first_seed
     from winnow.report.compare.trace_diff import compare
     from winnow.selection.trace import FILE
 
     workspace = Workspace.find()
-    a, b = (Path(n) if n.endswith(".parquet") else workspace.arm(n) / FILE for n in (first, second))
+    arms = [path.name for path in workspace.arm("").glob("*")]
+    found = [n if n.endswith(".parquet") else first_seed(n, arms) for n in (first, second)]
+    a, b = (Path(n) if n.endswith(".parquet") else workspace.arm(n) / FILE for n in found)
     for line in compare(a, b):
         click.echo(line)
 

@@ -18,8 +18,8 @@ from winnow.pipeline.workspace import Workspace
 def export_model(arm: str, out: str, licence: str | None, onnx: bool) -> None:
     """Write an ARM's encoder as a folder that timm loads, with a model card.
 
-    OUT is a folder that is not there yet. The card has the results with intervals and protocols, the dataset
-    versions by digest, and what the training cost.
+    A name without its seed is the first of its seeds. OUT is a folder that is not there yet. The card has the
+    results with intervals and protocols, the dataset versions by digest, and what the training cost.
 
     \b
     Examples:
@@ -29,7 +29,7 @@ def export_model(arm: str, out: str, licence: str | None, onnx: bool) -> None:
     from winnow.export_model import export_model as write
 
     write(Workspace.find(), arm, Path(out), licence, onnx)
-    click.echo(f"encoder of {arm} written to {out}")
+    click.echo(f"encoder written to {out}")
 
 
 @click.command("export-results")

@@ -1,5 +1,5 @@
-"""What conf/shorthands.yaml allows, written out in the keys of params.yaml: `budget`, `keep`, `seeds`, an arm's
-own `seeds`, and `false` for a filter that shall not run.
+"""What conf/shorthands.yaml allows, written out in the keys of params.yaml: `budget`, `keep`, `seeds`, those
+of an arm, and `false` for a filter that shall not run.
 
 They work on plain data before it is parsed, so `winnow compose`, an experiment of conf/ and `dvc exp run -S`
 mean the same by them. What a key holds that is none of this is for the schema to refuse.
@@ -7,7 +7,8 @@ mean the same by them. What a key holds that is none of this is for the schema t
 
 import dataclasses
 import difflib
-from collections.abc import Iterable
+import re
+from collections.abc import Container, Iterable
 from fnmatch import fnmatchcase
 from pathlib import PurePosixPath
 from typing import Any
@@ -45,6 +46,13 @@ def matching(word: str, arms: Raw) -> list[str]:
         return [word]
     of_policy = [name for name, arm in arms.items() if isinstance(arm, dict) and arm.get("policy") == word]
     return of_policy or [name for name in arms if fnmatchcase(name, word)]
+
+
+def first_seed(name: str, arms: Iterable[str]) -> str:
+    """The arm of that name, or where it has several seeds, the first of them; any other name as it is."""
+    arms = list(arms)
+    runs = [arm for arm in arms if re.fullmatch(re.escape(name) + r"-s\d+", arm)]
+    return name if name in arms or not runs else min(runs, key=lambda arm: int(arm.rpartition("-s")[2]))
 
 
 def unknown(key: str, word: str, allowed: Iterable[str]) -> ParamsError:
@@ -159,8 +167,8 @@ def _with_seed(arm: Any, seed: int, names: dict[str, dict[int | None, str]], bac
     if not isinstance(arm, dict):
         return arm
     own = {**arm, "seed": seed}
-    if own.get("replay_from") in names:
-        own["replay_from"] = _of_seed(names[own["replay_from"]], seed)
+    if (replayed := str(own.get("replay_from"))) in names:
+        own["replay_from"] = _of_seed(names[replayed], seed)
     if start := _start(own, names, backbones):
         backbone = own["backbone"]
         own["backbone"] = f"{backbone}-s{seed}"
@@ -174,7 +182,7 @@ def _of_seed(names: dict[int | None, str], seed: int) -> str:
     return names.get(seed) or next(iter(names.values()))
 
 
-def _start(arm: Raw, arms: Iterable[str], backbones: Raw) -> str | None:
+def _start(arm: Raw, arms: Container[str | None], backbones: Raw) -> str | None:
     """Which of the arms an arm starts from, if any."""
     backbone = backbones.get(str(arm.get("backbone")))
     weights = backbone.get("weights") if isinstance(backbone, dict) else None

@@ -7,6 +7,7 @@ from winnow.config.bounds import known as check_known
 from winnow.config.derive import parts
 from winnow.config.errors import ParamsError
 from winnow.config.schema import POOL, Params
+from winnow.config.shorthands import first_seed
 from winnow.pipeline.workspace import Workspace
 from winnow.plan.amount import EXACT, Amount
 from winnow.plan.arms import ArmPlan, Arms
@@ -64,6 +65,7 @@ class Request:
         if given := [one for one in SETTINGS if self.given[one] is not None]:
             option = given[0].replace("_", "-")
             raise ParamsError(f"--{option}: given beside ARM {name}, whose own stands in params.yaml")
+        name = first_seed(name, params.arms)
         check_known("ARM", name, params.arms)
         check_plugins(params, workspace.root)
         versions = parts(params.arms[name].version)

@@ -38,8 +38,8 @@ def test_a_mistake_is_one_line_and_an_exit_code(winnow, workspace, arguments, co
 
 def test_compose_writes_the_params_of_the_workspace(winnow, workspace):
     shutil.copytree(CODE / "conf", workspace.conf)
-    result = winnow("compose", "dataset=digits", "scale=debug", "arms=supervised-easy,supervised-uniform")
-    arms = "2 arms: supervised-uniform, supervised-easy"
+    result = winnow("compose", "dataset=digits", "scale=debug", "arms=supervised-easy,hard")
+    arms = "4 arms: supervised-hard, supervised-easy-s0, supervised-easy-s1, supervised-easy-s2"
     assert result.output == f"params.yaml written, {arms}; now: dvc repro\n"
     assert "source: digits" in workspace.params.read_text()
 

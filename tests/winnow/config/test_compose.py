@@ -98,6 +98,7 @@ def test_a_plugins_own_defaults_are_written_too():
 
 def test_what_an_arm_reads_is_derived():
     overrides = [
+        "seeds=1",
         SIMCLR,
         "reference.methods=[supervised,simclr]",
         "+policy@policies.replay=replay",

@@ -82,8 +82,8 @@ def good():
         ),
         (
             "arms.supervised-hard.replay_from",
-            "supervised-easy",
-            "arms.supervised-hard.replay_from: 'supervised-easy', but policy hard replays no trace",
+            "supervised-both",
+            "arms.supervised-hard.replay_from: 'supervised-both', but policy hard replays no trace",
         ),
         (
             "arms.supervised-hard.policy",
@@ -162,7 +162,11 @@ def good():
             "simclr",
             "arms.supervised-hard.reference_method: 'simclr', but policy hard chooses by no frozen reference",
         ),
-        ("arms.supervised-easy.reference_method", "dino", "'dino' is unknown; allowed: supervised, simclr"),
+        (
+            "arms.supervised-easy-s0.reference_method",
+            "dino",
+            "'dino' is unknown; allowed: supervised, simclr",
+        ),
         (
             "tasks.linear_prob",
             {},
@@ -246,11 +250,11 @@ def test_a_changed_default_is_a_changed_params_yaml(good, tmp_path, monkeypatch)
 @pytest.mark.parametrize(
     ("key", "value"),
     [
-        ("arms.supervised-easy.dvc.reference", "conf/nothing"),
+        ("arms.supervised-easy-s0.dvc.reference", "conf/nothing"),
         ("arms.supervised-hard.dvc.reference", "results/reference/models/supervised"),
         ("arms.supervised-hard.dvc.reference_code", "models/methods/supervised.py"),
-        ("arms.supervised-easy.dvc.criterion", "hard"),
-        ("arms.supervised-easy.dvc.trace", "results/pretrain/supervised-hard/trace.parquet"),
+        ("arms.supervised-easy-s0.dvc.criterion", "hard"),
+        ("arms.supervised-easy-s0.dvc.trace", "results/pretrain/supervised-hard/trace.parquet"),
         ("reference.dvc.finished", "elsewhere"),
     ],
 )

@@ -10,6 +10,7 @@ from winnow.config import compose as compose_module
 from winnow.config.compose import composed
 from winnow.config.errors import ParamsError
 from winnow.config.schema import Backbone
+from winnow.config.shorthands import first_seed
 from winnow.pipeline.workspace import Workspace
 from winnow.selection.compatibility import forward_error
 
@@ -91,12 +92,22 @@ def test_an_arm_has_seeds_of_its_own_and_seeds_of_all_arms_replace_them():
     assert arms(*some, "seeds=[3]") == ["supervised-hard-s3", "supervised-easy-s3"]
 
 
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [("easy", "easy-s2"), ("easy-s10", "easy-s10"), ("hard", "hard"), ("has", "has"), ("esy", "esy")],
+)
+def test_an_arm_without_its_seed_is_its_first(name, expected):
+    assert first_seed(name, ["hard", "hard-s1", "easy-s10", "easy-s2", "has-some"]) == expected
+
+
 def test_what_replays_an_arm_of_one_seed_shares_it():
     again = (
         "arms.again={policy: replay, method: supervised, backbone: resnet10t, replay_from: supervised-easy, "
         "seeds: 2}"
     )
-    found = compose("policy@policies.replay=replay", again, "keep=[again,easy]", "arms.supervised-easy.seeds=1")
+    found = compose(
+        "policy@policies.replay=replay", again, "keep=[again,easy]", "arms.supervised-easy.seeds=1"
+    )
     assert [found["arms"][f"again-s{seed}"]["replay_from"] for seed in (0, 1)] == ["supervised-easy"] * 2
 
 
@@ -127,7 +138,7 @@ def test_a_replay_replays_the_arm_of_its_own_seed():
         ),
         (("policy@policies.rho=rho",), "policies.rho.filter_ratio", 0.9),
         (("versions.small.filters={blur: {}}",), "versions.small.filters.blur.min_sharpness", 20.0),
-        (("backbone=test_resnet",), "arms.supervised-uniform.backbone", "test_resnet"),
+        (("backbone=test_resnet",), "arms.supervised-hard.backbone", "test_resnet"),
         (("backbone=test_vit", "backbones.test_vit.image_size=64"), "backbones.test_vit.image_size", 64),
         (
             ("backbone=test_vit", "backbones.test_vit.kwargs={depth: 2}"),
@@ -162,7 +173,7 @@ def test_false_takes_a_filter_out_and_true_puts_it_in_with_its_defaults():
         (["arms.supervised-easy.seeds=0"], "arms.supervised-easy.seeds: 0; give how many (3), or which"),
         (
             ["arms.supervised-easy.seeds=2", "arms.supervised-easy.seed=1"],
-            "arms.supervised-easy.seed: 1, but arms.supervised-easy.seeds is 2; give arms.supervised-easy.seeds",
+            "arms.supervised-easy.seed: 1, but arms.supervised-easy.seeds is 2; give",
         ),
         (
             ["arms.supervised-esy.seed=3"],

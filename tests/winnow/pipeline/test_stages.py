@@ -45,13 +45,13 @@ def test_where_outs_and_records_lie(stages):
         "curate": ("data", "data/versions"),
         "datasheet@pool": ("results/datasheet/pool", "results/datasheet/pool"),
         "reference": ("results/reference", "results/reference"),
-        "pretrain@supervised-uniform": (
-            "results/pretrain/supervised-uniform",
-            "results/pretrain/supervised-uniform",
+        "pretrain@supervised-uniform-s0": (
+            "results/pretrain/supervised-uniform-s0",
+            "results/pretrain/supervised-uniform-s0",
         ),
-        "linear_probe@supervised-uniform.held_out": (
-            "results/tasks/linear_probe/supervised-uniform/held_out",
-            "results/tasks/linear_probe/supervised-uniform/held_out",
+        "linear_probe@supervised-uniform-s0.held_out": (
+            "results/tasks/linear_probe/supervised-uniform-s0/held_out",
+            "results/tasks/linear_probe/supervised-uniform-s0/held_out",
         ),
         "compare": ("results/compare", "results/compare"),
     }
@@ -60,7 +60,7 @@ def test_where_outs_and_records_lie(stages):
 
 def test_versions_that_are_read_and_made_and_tasks(stages):
     assert stages["curate"].makes_versions == ["pool", "reference"]
-    assert stages["pretrain@supervised-uniform"].reads_versions == ["pool", "reference"]
+    assert stages["pretrain@supervised-uniform-s0"].reads_versions == ["pool", "reference"]
     assert stages["datasheet@reference"].reads_versions == ["reference"]
     assert stages["ingest@fashion_mnist"].makes_versions == []
     assert stages["ingest@fashion_mnist"].reads_versions == []
@@ -74,7 +74,7 @@ def test_a_version_is_made_by_refine_from_its_parent(tmp_path):
     """
     overrides = [
         "+versions.mine={model: results/reference/models/supervised, filters: {blank: {}}}",
-        "arms.supervised-uniform.version=mine",
+        "arms.supervised-hard.version=mine",
     ]
     conf = Workspace.find().conf
     params = composed(overrides, conf)
@@ -82,5 +82,5 @@ def test_a_version_is_made_by_refine_from_its_parent(tmp_path):
     assert stages["refine@mine"].makes_versions == ["mine"]
     assert "pool" in stages["refine@mine"].reads_versions
     assert stages["refine@mine"].out == "data/versions/mine"
-    assert "refine@mine" in stages.graph["pretrain@supervised-uniform"]
+    assert "refine@mine" in stages.graph["pretrain@supervised-hard"]
     assert stages.graph["datasheet@mine"] == {"refine@mine", "ingest@fashion_mnist", "plugins"}
