@@ -49,13 +49,14 @@ def pretrain(stage: Stage) -> None:
     readings = Readings(params, arm, workspace, fabric, objective, selection, data, stage.work)
     key = _key(stage, arm, selection, pool)
     checkpoint = Checkpoint(workspace.checkpoints, key, params.engine.checkpoint_seconds)
+    attempts = stage.charge_attempts(checkpoint.path)
     if arm.frozen:
         fabric.to_device(objective)
         state = readings.only()
     else:
         loop = Loop(fabric, objective, data, recipe, selection.selector, selection.steps, seed)
         state = loop.run(readings.watch, lambda steps: stage.track(steps), checkpoint)
-        if loop.resumed:  # this run measured its last part only
+        if loop.resumed and not attempts.earlier:  # whose record was deleted, or damaged
             stage.facts |= UNMEASURED
     readings.write(state)
     save_encoder(stage.work, objective.exported(), params.backbones[arm.backbone])
