@@ -47,7 +47,7 @@ class EnergyMeter:
         self.carbon, self.name = carbon, uuid.uuid4().hex[:12]
         self.began = time.perf_counter()
         self._tracker: Any = None
-        self._intensity = 0.0  # known once the tracker is
+        self._intensity = self._tracked_from = 0.0  # known once the tracker is
         self._thread = threading.Thread(target=self._start, daemon=True)
         self._thread.start()
 
@@ -74,6 +74,7 @@ class EnergyMeter:
                 **forced,
             )
             tracker.start()
+            self._tracked_from = tracker._start_time  # which the tracker forgets when it stops
             self._intensity = carbon_intensity(self.carbon)
             self._tracker = tracker
         except Exception:  # a stage must not fail because its energy cannot be read
@@ -93,13 +94,20 @@ class EnergyMeter:
         seconds, tracker = self.seconds, self._tracker
         # Of the tracker's own fields: its public `flush` would measure in this thread beside its own.
         kwh = tracker._total_energy.kWh if tracker is not None else 0.0
-        measured = tracker._last_measured_time - tracker._start_time if kwh else 0.0
+        measured = tracker._last_measured_time - self._tracked_from if kwh else 0.0
         if not kwh or measured <= 0:
             waiting = tracker is not None or self._thread.is_alive()
             return Energy(seconds, None, None, "unknown", {"pending": waiting})
         kwh *= seconds / measured
         counted = _counted(_cpu_mode(tracker), tracker._total_gpu_energy.kWh, _has_gpu(tracker))
         return Energy(seconds, kwh, kwh * self._intensity, "counter" if counted else "estimated", {})
+
+    def first_reading(self, timeout: float = 2.0 * PERIOD) -> Energy:
+        """What was spent so far, after waiting for the meter's first reading; kWh is None if none comes."""
+        until = time.perf_counter() + timeout
+        while (found := self.so_far()).pending and time.perf_counter() < until:
+            time.sleep(0.05)
+        return found
 
     def stop(self) -> Energy:
         """Stop, and account for all seconds since the start."""

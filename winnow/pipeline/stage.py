@@ -142,6 +142,10 @@ class Stage:
             if name not in whole:
                 self.earlier.setdefault(name, []).append(spent)
 
+    def spent(self) -> Energy:
+        """What the work has cost until now, by all attempts at it."""
+        return together(self.meter.so_far(), [one for some in self.earlier.values() for one in some])
+
     def write_records(self) -> None:
         """Write metrics.json (no time, no energy: reproducible) and cost.json beside it, into the work
         folder.
