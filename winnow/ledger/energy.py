@@ -74,7 +74,7 @@ class EnergyMeter:
                 **forced,
             )
             tracker.start()
-            self._tracked_from = tracker._start_time  # which the tracker forgets when it stops
+            self._tracked_from = tracker._start_time or self.began  # the tracker forgets it when it stops
             self._intensity = carbon_intensity(self.carbon)
             self._tracker = tracker
         except Exception:  # a stage must not fail because its energy cannot be read
