@@ -67,16 +67,13 @@ class Worth:
         text = ""
         if self.prices:
             counted = any(one.grams is not None for one in self.prices)
-            head = ["arm", "points above the floor", "FLOPs per point"] + ["CO2e per point"] * counted
+            head = ["arm", "points above the floor", "FLOPs per point", "CO2e per point"]
             lines = [
-                [
-                    one.arm,
-                    numbers.signed(one.points / 100),
-                    one.text,
-                    *([numbers.grams(one.grams)] if counted else []),
-                ]
+                [one.arm, numbers.signed(one.points / 100), one.text, numbers.grams(one.grams)]
                 for one in self.prices
             ]
+            if not counted:
+                head, lines = head[:-1], [line[:-1] for line in lines]
             text += _table(head, lines)
         if self.break_even:
             head = ["arm", "best control", "paid once", "pays for itself", "in a single run"]
