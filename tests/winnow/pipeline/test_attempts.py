@@ -6,6 +6,7 @@ import subprocess
 import sys
 import textwrap
 import time
+from dataclasses import asdict
 
 import pytest
 from hypothesis import given
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 from winnow.config.schema import Carbon
 from winnow.ledger.energy import QUALITIES, Energy, EnergyMeter
 from winnow.pipeline.attempts import Attempts, since, spent_file, together
+from winnow.pipeline.stage import Stage
 
 PENDING = {"pending": True}
 
@@ -117,3 +119,26 @@ def test_a_damaged_record_counts_as_none(content, tmp_path):
 def test_the_record_lies_beside_what_is_resumed(tmp_path):
     assert spent_file(tmp_path / "key.pt") == tmp_path / "key.spent.json"
     assert spent_file(tmp_path / "ingest-digits-0a") == tmp_path / "ingest-digits-0a.spent.json"
+
+
+def test_a_part_that_another_stage_run_paid_for_is_charged_and_nothing_twice(tmp_path):
+    """Attempt `a` is charged whole, what it spent on the part included; `b` was of another stage run."""
+
+    def saved(path, **seconds):
+        told = {name: asdict(spent(value, 0.1, "counter")) for name, value in seconds.items()}
+        path.write_text(json.dumps({name: {"spent": one, "notes": {}} for name, one in told.items()}))
+
+    stage = Stage(None, None, None, EnergyMeter(Carbon()))
+    saved(spent_file(tmp_path / "whole.pt"), a=100.0)
+    saved(tmp_path / "part.spent.json", a=60.0, b=40.0)
+    attempts = stage.charge_attempts(tmp_path / "whole.pt")
+    part = Attempts(tmp_path / "part.spent.json", stage.meter, part=True)
+    stage.charge_part(part)
+    part.close()
+    charged = {name: [one.seconds for one in some] for name, some in stage.earlier.items()}
+    assert charged == {"a": [100.0], "b": [40.0]}
+    assert stage.facts == {}
+    assert stage.spent().seconds >= 140.0
+    stage.charge_part(Attempts(tmp_path / "unrecorded.spent.json", stage.meter, part=True))
+    assert stage.facts["energy_quality"] == "unknown"
+    attempts.close()
