@@ -27,6 +27,7 @@ def ingest(stage: Stage) -> None:
     inputs = [asdict(dataset) | {"about": None}, seed]
     code = "winnow.ingest.ingest", f"winnow.sources.{dataset.source}"
     folder = partial_folder(stage.workspace.partial, f"ingest-{stage.key}", inputs, *code)
+    stage.charge_attempts(folder)
     with naming(f"datasets.{role}.{stage.key}"):
         counts = ingest_source(dataset, seed, folder, track, stage.params.engine.cluster, resume=True)
     stage.metrics.update(counts)

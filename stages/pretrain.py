@@ -1,4 +1,4 @@
-"""pretrain@ARM: pretrain one learner under one policy until its FLOP budget is spent.
+"""pretrain@ARM: pretrain one learner under one policy until its budget of FLOPs, time or energy is spent.
 
 The learner is new, or starts from weights; a frozen arm exports what it starts from, and trains nothing.
 Charged to the budget: the arm's share of its version's curation, its share of the reference (if its criterion
@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from models.encoders import OWN
+from winnow.config.budget import ENERGY, limits
 from winnow.config.derive import parts
 from winnow.config.derived import NOTHING
 from winnow.config.schema import REFERENCE, Arm
@@ -29,6 +30,7 @@ from winnow.training.checkpoint import Checkpoint, checkpoint_key
 from winnow.training.device import launch
 from winnow.training.initial_weights import InitialWeights
 from winnow.training.loop import COLUMNS, Loop, State
+from winnow.training.pace import Reading
 from winnow.training.schedule import recipe_of
 from winnow.training.weights import save_encoder
 
@@ -45,17 +47,19 @@ def pretrain(stage: Stage) -> None:
     uids = arm_uids(arm, workspace)
     data = open_for(params, arm.method, arm.backbone, pool, uids, normalisation=by)
     objective = build(params, arm.method, arm.backbone, data.classes, seed, load)
-    selection = build_selection(params, arm, workspace, fabric, objective, data)
+    meter = None if arm.frozen else _meter(stage)
+    selection = build_selection(params, arm, workspace, fabric, objective, data, meter)
     readings = Readings(params, arm, workspace, fabric, objective, selection, data, stage.work)
     key = _key(stage, arm, selection, pool)
     checkpoint = Checkpoint(workspace.checkpoints, key, params.engine.checkpoint_seconds)
+    attempts = stage.charge_attempts(checkpoint.path)
     if arm.frozen:
         fabric.to_device(objective)
         state = readings.only()
     else:
-        loop = Loop(fabric, objective, data, recipe, selection.selector, selection.steps, seed)
+        loop = Loop(fabric, objective, data, recipe, selection.selector, selection.length, seed)
         state = loop.run(readings.watch, lambda steps: stage.track(steps), checkpoint)
-        if loop.resumed:  # this run measured its last part only
+        if loop.resumed and not attempts.earlier:  # whose record was deleted, or damaged
             stage.facts |= UNMEASURED
     readings.write(state)
     save_encoder(stage.work, objective.exported(), params.backbones[arm.backbone])
@@ -69,6 +73,29 @@ def pretrain(stage: Stage) -> None:
     if start:
         stage.metrics["weights"] = stage.facts["weights"] = start.record(workspace.root, arm.dvc)
     checkpoint.remove()
+
+
+def _meter(stage: Stage) -> Reading:
+    """Reads what this stage has spent, earlier attempts included, in the units of a budget of time or energy.
+
+    Raises:
+        ValueError: before anything is trained, if the budget is one of energy and nothing measures that here.
+    """
+    energy = [unit for unit in limits(stage.params.pretrain.budget) if unit in ENERGY]
+    if energy and not (stage.meter.works() and stage.meter.first_reading().kwh):
+        lacks = f"pretrain.budget.{energy[0]}: the energy of this machine cannot be measured"
+        raise ValueError(f"{lacks}; give flops or seconds")
+
+    def spent() -> dict[str, float]:
+        now = stage.spent()
+        if energy and (now.kwh is None or now.gco2e is None):
+            raise ValueError(
+                f"pretrain.budget.{energy[0]}: nobody knows what an interrupted attempt spent; delete its "
+                f"checkpoint, {stage.workspace.checkpoints}, to begin anew"
+            )
+        return {"seconds": now.seconds, "kwh": now.kwh or 0.0, "gco2e": now.gco2e or 0.0}
+
+    return spent
 
 
 def _start(stage: Stage, arm: Arm) -> InitialWeights | None:
@@ -92,7 +119,7 @@ def _record(stage: Stage, state: State, selection: Selection, available: int) ->
         distinct_examples=len(torch.unique(indices)),
         available_examples=available,
         budget=arm_budget(stage.params, stage.params.arms[stage.key]),
-        stopped_by=selection.stopped_by,
+        stopped_by=selection.ended_by,
         flops=flops,
     )
 

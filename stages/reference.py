@@ -16,8 +16,8 @@ from models.methods import Objective
 from winnow.config.derived import NOTHING
 from winnow.config.schema import POOL, REFERENCE
 from winnow.evaluation.features import features, knn_top1, open_split
-from winnow.ledger.cost import UNMEASURED
 from winnow.loading.examples import Examples
+from winnow.pipeline.attempts import Attempts, spent_file
 from winnow.pipeline.files import write_json
 from winnow.pipeline.stage import Stage, main
 from winnow.pool import uids as uid_files
@@ -36,6 +36,7 @@ def reference(stage: Stage) -> None:
     pool, fabric = open_pool(stage.workspace, stage.params.datasets), launch(stage.params.run)
     # Written even if it is empty, because DVC requires the folder, and an experiment may need no reference.
     write_json(stage.work / "models/methods.json", {"methods": stage.params.reference.methods})
+    stage.charge_attempts(_attempt(stage, pool))
     for method in stage.params.reference.methods:
         _one(stage, fabric, pool, method, stage.work / "models" / method)
 
@@ -77,10 +78,12 @@ def _model(stage: Stage, fabric: Fabric, method: str, data: Examples, name: str)
     def bar(steps: Iterable[int]) -> Iterator[int]:
         return stage.track(steps, description=f"{Path(name).stem} of {method}")
 
+    part = Attempts(spent_file(checkpoint.path), stage.meter, part=True)
     loop, spent = train_reference(stage.params, fabric, method, data, bar, checkpoint)
-    if loop.resumed:  # this run measured a part only, or nothing of a method that was finished before
-        stage.facts |= UNMEASURED
     checkpoint.save(loop.saved())
+    part.close()  # and stays, for it is charged whenever the model is taken from its checkpoint
+    if loop.resumed:
+        stage.charge_part(part)
     return loop.objective, spent
 
 
@@ -108,6 +111,14 @@ def _key(stage: Stage, method: str, name: str, pool: Pool) -> str:
     files = [stage.workspace.uids(version), *pool.index_files]
     code = "winnow.selection.train_reference", f"models.methods.{method}", "models.criteria.uniform"
     return checkpoint_key(settings, files, *code)
+
+
+def _attempt(stage: Stage, pool: Pool) -> Path:
+    """What names all that the stage does, for the record of its attempts."""
+    names = (WHOLE, POOL_MODEL) if stage.params.reference.pool_model else (WHOLE,)
+    models = [_key(stage, method, name, pool) for method in stage.params.reference.methods for name in names]
+    settings = {"stage": "reference", "models": models, "finished": stage.params.reference.finished}
+    return stage.workspace.checkpoints / checkpoint_key(settings, [stage.workspace.uids(POOL)])
 
 
 def _val_top1(stage: Stage, fabric: Fabric, objective: Objective) -> float | None:

@@ -3,7 +3,8 @@ held-out splits.
 
 A version of `versions` descends from `pool`, or from another of them. Its cost is its embeddings, counted as
 if computed now, and the training of the model that makes them, where that is known; an arm that trains on it
-is charged `pretrain.curation_share` of that.
+is charged `pretrain.curation_share` of that. Energy and time are those of all attempts at it; the energy is
+unknown where embeddings were used that another stage computed, and that no ancestor of the version paid for.
 """
 
 import hashlib
@@ -23,6 +24,7 @@ from winnow.embedding.embeddings import Embeddings
 from winnow.filters import apply_filters, extras
 from winnow.ledger.cost import UNMEASURED
 from winnow.ledger.requested_by import requested_by
+from winnow.pipeline.attempts import Attempts
 from winnow.pipeline.partial import partial_folder
 from winnow.pipeline.stage import Stage, main
 from winnow.pool import uids as uid_files
@@ -50,7 +52,9 @@ def refine(stage: Stage) -> None:
     tables = {name: _table(everything, _rows_of(name, stage, everything)) for name in others}
     plan = lineage.planned(settings.filters, key)
     partial = _partial(stage, plan, pool, rows, tables, columns)
-    resumed = any(partial.iterdir())
+    attempts, resumed = stage.charge_attempts(partial), any(partial.iterdir())
+    if columns:
+        columns.embeddings.kept = lambda count: _note(attempts, count)
     with keeping_parts_in(partial):
         reasons, ran = apply_filters(_table(pool, rows), settings.filters, key, tables, columns)
     flops = columns.flops if columns else {}
@@ -62,7 +66,11 @@ def refine(stage: Stage) -> None:
         "steps": lineage.all_done(plan, ran),
     }
     _write(stage, pool, parent, rows, reasons, facts)
-    _account(stage, parent, flops, columns.embeddings.reused if columns else 0, resumed)
+    _account(stage, parent, flops)
+    before = sum(notes.get("embeddings", 0) for notes in attempts.earlier_notes)
+    elsewhere = max(0, columns.embeddings.reused - before) if columns else 0
+    if elsewhere or (resumed and not attempts.earlier):
+        stage.facts |= {"embeddings_reused": elsewhere, **UNMEASURED}
     shutil.rmtree(partial)
 
 
@@ -130,17 +138,19 @@ def _write(
     stage.metrics.update(rows=len(rows), kept=int(kept.sum()), reasons=version.counts(reasons[~kept]))
 
 
-def _account(
-    stage: Stage, parent: version.Version, flops: dict[str, int], reused: int, resumed: bool
-) -> None:
-    """Record the FLOPs, and that the energy is unknown where earlier runs did a part of the work."""
+def _note(attempts: Attempts, embeddings: int) -> None:
+    """Record that this attempt is about to keep so many embeddings; at once, so that a kill finds it."""
+    attempts.notes["embeddings"] = embeddings
+    attempts.flush()
+
+
+def _account(stage: Stage, parent: version.Version, flops: dict[str, int]) -> None:
+    """Record the FLOPs, and who asked for them."""
     method, spent = reference_of_model(stage.params.versions[stage.key].model), sum(flops.values())
     before, trained = CurationFlops.read(parent.folder), flops.get("model", 0)
     before.plus(stage.key, spent, method, trained).write(stage.work)
     stage.flops["curate"] = spent
     stage.facts["requested"] = requested_by()
-    if reused or resumed:
-        stage.facts |= {"embeddings_reused": reused, **UNMEASURED}
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ import pytest
 import yaml
 
 from winnow.config.compose import complete
+from winnow.pipeline.attempts import spent_file
 from winnow.pipeline.stages import Stages
 from winnow.pool import uids as uid_files
 from winnow.versions import version
@@ -167,11 +168,18 @@ def test_a_killed_pretraining_resumes_and_ends_with_the_same_weights(project):
         time.sleep(0.02)
     child.send_signal(signal.SIGKILL)
     child.wait()
-    assert set(saved.glob("*.pt")) - old, "killed before the first checkpoint"
+    (checkpoint,) = set(saved.glob("*.pt")) - old
+    (killed,) = json.loads(spent_file(checkpoint).read_text()).values()
     weights.unlink()
     again = subprocess.run(command, cwd=project, env=ENVIRONMENT, capture_output=True, text=True)
     assert "resuming after step" in again.stdout
     assert weights.read_bytes() == expected
+    cost = json.loads(weights.with_name("cost.json").read_text())
+    assert cost["earlier"] == {"attempts": 1, "seconds": round(killed["spent"]["seconds"], 3)}
+    assert killed["spent"]["seconds"] > 0
+    assert cost["seconds"] >= cost["earlier"]["seconds"] + cost["energy"]["measured_seconds"]
+    assert cost["energy_quality"] in ("counter", "estimated")  # nothing is unknown for having been killed
+    assert not spent_file(checkpoint).exists()
     (project / "params.yaml").write_text(before)
 
 

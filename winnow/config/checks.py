@@ -3,6 +3,7 @@ one another.
 """
 
 from winnow.config.bounds import known
+from winnow.config.budget import limits
 from winnow.config.check_datasets import check_datasets, corrupted
 from winnow.config.derive import needs_reference, parts
 from winnow.config.errors import ParamsError
@@ -36,6 +37,8 @@ def check_names(params: Params) -> None:
     for name in params.arms:
         _check_arm(name, params)
     check_starts(params)
+    if params.carbon.intensity == 0 and "gco2e" in limits(params.pretrain.budget):
+        raise ParamsError("pretrain.budget.gco2e: carbon.intensity is 0, so it is never spent; give kwh")
 
 
 def _check_versions(params: Params) -> None:

@@ -8,7 +8,8 @@ import dataclasses
 from dataclasses import dataclass, field
 from typing import Any
 
-from winnow.config.bounds import REQUIRED, bounded, known, one_of, plugin
+from winnow.config.bounds import REQUIRED, RULE, bounded, known, one_of, plugin
+from winnow.config.budget import as_numbers, check_budget
 from winnow.config.datasets import Datasets
 from winnow.config.derived import (
     ArmPaths,
@@ -219,17 +220,20 @@ class Reference:
 
 @dataclass
 class Pretrain:
-    """`readings` names the task set that a learner is read on while it trains: `first` of all, `none` (its
-    loss alone), or a name.
+    """`budget` is FLOPs, or a mapping of units to amounts (winnow/config/budget.py). `readings` names the
+    task set that a learner is read on while it trains: `first` of all, `none` (its loss alone), or a name.
     """
 
-    budget: float = bounded(0.0, above=0)
+    budget: Any = field(default=0.0, metadata={RULE: check_budget})
     reference_share: float = bounded(1.0, 0, 1)
     curation_share: float = bounded(1.0, 0, 1)
     weights_share: float = bounded(1.0, 0, 1)
     evaluations: int = bounded(10, 1)
     readings: str = "first"
     dvc: ReadingPaths = field(default_factory=ReadingPaths)
+
+    def __post_init__(self) -> None:
+        self.budget = as_numbers(self.budget)
 
 
 @dataclass

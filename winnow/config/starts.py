@@ -2,6 +2,7 @@
 missing there.
 """
 
+from winnow.config.budget import FLOPS, Budget, limits
 from winnow.config.derive import start_within
 from winnow.config.errors import ParamsError
 from winnow.config.schema import Arm, Backbone, Params
@@ -22,9 +23,10 @@ def check_starts(params: Params) -> None:
             raise ParamsError(f"{given}; set one of the two to null or false")
 
 
-def arm_budget(params: Params, arm: Arm) -> float:
-    """What the arm may spend, in FLOPs."""
-    return params.pretrain.budget * arm.budget_share
+def arm_budget(params: Params, arm: Arm) -> Budget:
+    """What the arm may spend: FLOPs, or a mapping of units to amounts."""
+    found = limits(params.pretrain.budget, arm.budget_share)
+    return found if isinstance(params.pretrain.budget, dict) else found[FLOPS]
 
 
 def missing_controls(params: Params) -> list[str]:
@@ -67,8 +69,8 @@ def _check_start(name: str, start: str, params: Params) -> None:
     if ours.name != theirs.name:
         given = f"backbones.{arm.backbone}.name: {ours.name}, but its weights are of arm {start}"
         raise ParamsError(f"{given}, a {theirs.name}; give that name")
-    share, least = params.pretrain.weights_share, 0.0 if other.frozen else arm_budget(params, other)
-    if not arm.frozen and share * least >= arm_budget(params, arm):
+    share, least = params.pretrain.weights_share, 0.0 if other.frozen else other.budget_share
+    if not arm.frozen and share * least >= arm.budget_share:
         given = f"arms.{name}.budget_share: {arm.budget_share:g}, and it starts from arm {start}"
         raise ParamsError(
             f"{given}, which is charged at {share * other.budget_share:g}; give it more, {start} "

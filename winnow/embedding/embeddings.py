@@ -96,7 +96,8 @@ def _images(batch: list[int], pool: Pool, embedder: Embedder, run: Run, fabric: 
 class Embeddings:
     """Adds columns of embeddings to tables of a pool's rows, and counts what they cost.
 
-    `flops` is what the embeddings so far cost, `reused` how many of them were there before.
+    `flops` is what the embeddings so far cost, `reused` how many of them were there before, without those
+    that an ancestor has paid for. `kept` is called with the number computed here before more are stored.
     """
 
     def __init__(
@@ -112,13 +113,14 @@ class Embeddings:
         self.images, self.texts = Store(folder / "images"), Store(folder / "texts")
         state = f"{self.name} {sorted(pool.digests.items())}"
         self.embed_chunk = EmbedChunk(workspace.root, tuple(pool.origins), version, run, state)
-        self.flops = self.reused = 0
+        self.flops = self.reused = self.computed = 0
+        self.kept: Callable[[int], None] = lambda count: None
         self._counted: set[str] = set()
 
     def embedding(self, rows: np.ndarray, table: pa.Table, paid: bool = False) -> pa.Table:
         """The table of these rows (n,) with a column `embedding`; `paid` if an ancestor has paid for it."""
         uids = table["uid"].to_pylist()
-        self._fill(self.images, uids, rows.tolist(), "images")
+        self._fill(self.images, uids, rows.tolist(), "images", paid)
         self._count(uids, 0 if paid else self.embedder.image_flops)
         return with_vectors(table, "embedding", self.images.get(uids))
 
@@ -138,22 +140,24 @@ class Embeddings:
         captioned = [i for i, caption in enumerate(captions) if caption is not None]
         texts = [captions[i] for i in captioned]
         keys = [text_key(text) for text in texts]
-        self._fill(self.texts, keys, texts, "captions")
+        self._fill(self.texts, keys, texts, "captions", paid)
         self._count(keys, 0 if paid else self.embedder.text_flops)
         values = np.zeros((len(captions), table["embedding"].type.list_size), np.float32)
         if keys:
             values[captioned] = self.texts.get(keys)
         return with_vectors(table, "text_embedding", values)
 
-    def _fill(self, store: Store, keys: list[str], items: list[Any], what: str) -> None:
+    def _fill(self, store: Store, keys: list[str], items: list[Any], what: str, paid: bool) -> None:
         """Compute what is missing, a chunk at a time, each kept as soon as it is done."""
         missing = store.missing(keys)
-        self.reused += len(set(keys)) - len(missing)
+        self.reused += 0 if paid else len(set(keys)) - len(missing)
         chunks = [missing[start : start + CHUNK] for start in range(0, len(missing), CHUNK)]
         computed = self._compute([[items[i] for i in chunk] for chunk in chunks])
         pairs = zip(chunks, computed, strict=True)
         shown = {"description": f"embed {what}", "unit": "img" if what == "images" else what, "per": CHUNK}
         for chunk, vectors in self.track(pairs, total=len(chunks), **shown):
+            self.computed += len(chunk)
+            self.kept(self.computed)
             store.add([keys[i] for i in chunk], vectors)
 
     def _compute(self, chunks: list[list[Any]]) -> Iterator[np.ndarray]:

@@ -47,7 +47,7 @@ class Readings:
         folder: Path,
     ) -> None:
         self.fabric, self.objective, self.selection, self.path = fabric, objective, selection, folder / FILE
-        steps = selection.steps
+        steps, self.pace = selection.steps, selection.pace
         self.count = min(params.pretrain.evaluations, steps)
         self.due = {round((i + 1) * steps / self.count) for i in range(self.count)}
         self.size = params.backbones[arm.backbone].image_size
@@ -75,9 +75,9 @@ class Readings:
 
     def watch(self, state: State) -> None:
         """Take a reading, if one is due after this step."""
-        if state.step not in self.due:
-            return
         rows = state.watched.setdefault("curve", [])
+        if not self._due(state.step, len(rows)):
+            return
         losses = torch.cat(state.trace["train_loss"])
         since = losses[int(rows[-1]["examples_seen"]) if rows else 0 :]
         rows.append(
@@ -90,6 +90,10 @@ class Readings:
             }
         )
         self.write(state)
+
+    def _due(self, step: int, taken: int) -> bool:
+        """Evenly over the steps, or over what is spent of the budget."""
+        return step in self.due if self.pace is None else self.pace.share(step) * self.count >= taken + 1
 
     def only(self) -> State:
         """The state of a run without steps, with one reading of an encoder that is not trained; no loss."""

@@ -16,6 +16,13 @@ def cost_record(
 ) -> dict[str, Any]:
     """One record: FLOPs by purpose (1 MAC = 2 FLOPs), and energy with its quality and how it was measured.
 
+    `energy` holds the constants behind it, of the process that finished the work: `tool` with its version,
+    `how` each part was measured (`cpu_load` is an estimate: the load times the thermal design power), mean
+    `watts` of each part and `cpu_at_full_load`, that design power over all cores (null where counters were
+    read); `pue`, `country`, `intensity_g_per_kwh` and `intensity_source`; `kwh` of each part, in
+    `measured_seconds`. `earlier` says how many interrupted attempts are in `seconds`, `kwh` and `gco2e`, and
+    their seconds.
+
     Args:
         facts: further entries, or others in place of these, such as `UNMEASURED`.
 

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from statistics import median
 
+from winnow.config.budget import NOT_REPRODUCIBLE, reproducible
 from winnow.config.datasets import Dataset
 from winnow.config.plugins import declared
 from winnow.config.proposals import image_size
@@ -52,6 +53,8 @@ def remarks(params: Params, found: Found) -> Iterator[str]:
     if len(seeds) > 1 and min(seeds.values()) < FEW:
         few = f"arms: {min(seeds.values())} seed{'s' if min(seeds.values()) > 1 else ''} each"
         yield f"{few}, too few to tell arms apart from the noise of training; seeds=3 runs each three times"
+    if not reproducible(params.pretrain.budget):
+        yield f"{NOT_REPRODUCIBLE}; give FLOPs for that"
     if params.scale == "debug":
         yield "scale: debug, so every figure is wiring, not a result"
     labelled = [name for name, arm in params.arms.items() if "labels" in _reads(arm.method)]

@@ -16,7 +16,8 @@ from winnow.pipeline.code import digest
 
 
 def partial_folder(root: Path, work: str, inputs: Any, *modules: str) -> Path:
-    """The folder of this work for these inputs and this code; those that it had for others are deleted.
+    """The folder of this work for these inputs and this code; those that it had for others are deleted, with
+    the files beside them.
 
     Args:
         root: `Workspace.partial`.
@@ -27,8 +28,12 @@ def partial_folder(root: Path, work: str, inputs: Any, *modules: str) -> Path:
     told = json.dumps([inputs, digest(*modules)], sort_keys=True, default=str)
     key = hashlib.sha256(told.encode()).hexdigest()[:16]
     folder = root / f"{work}-{key}"
-    for other in root.glob(f"{work}-{'[0-9a-f]' * len(key)}"):
-        if other != folder:
+    for other in root.glob(f"{work}-{'[0-9a-f]' * len(key)}*"):
+        if other.name.startswith(folder.name):
+            continue
+        if other.is_file():
+            other.unlink(missing_ok=True)
+        else:
             shutil.rmtree(other, ignore_errors=True)
     folder.mkdir(parents=True, exist_ok=True)
     return folder

@@ -20,8 +20,9 @@ from winnow.config.errors import ParamsError
 from winnow.config.load import load
 from winnow.config.parse import plugin_config
 from winnow.config.schema import Params
-from winnow.ledger.cost import cost_record
-from winnow.ledger.energy import EnergyMeter
+from winnow.ledger.cost import UNMEASURED, cost_record
+from winnow.ledger.energy import Energy, EnergyMeter
+from winnow.pipeline.attempts import Attempts, spent_file, together
 from winnow.pipeline.errors import TableError
 from winnow.pipeline.execution import end_with_dvc, execution
 from winnow.pipeline.files import write_json
@@ -41,7 +42,7 @@ class Stage:
 
     `work` is an empty folder; all that it holds after success is moved to `out`, file by file, each in one
     step. `flops` holds what the stage itself spent, by purpose; `metrics` becomes metrics.json; `facts` are
-    added to cost.json.
+    added to cost.json. `earlier` is what other processes spent on what this one resumed, by their names.
     """
 
     entry: Entry
@@ -51,6 +52,8 @@ class Stage:
     metrics: dict[str, Any] = field(default_factory=dict)
     flops: dict[str, int] = field(default_factory=dict)
     facts: dict[str, Any] = field(default_factory=dict)
+    earlier: dict[str, list[Energy]] = field(default_factory=dict)
+    attempts: Attempts | None = None
 
     @property
     def key(self) -> str:
@@ -117,13 +120,44 @@ class Stage:
         """Iterate with a progress bar, silent where nobody watches; by default over steps of training."""
         return track(items, total=total, description=description or self.address, unit=unit, per=per)
 
+    def charge_attempts(self, place: Path) -> Attempts:
+        """Charge what interrupted attempts of this stage spent, and keep what this one does, for the next.
+
+        Args:
+            place: what an attempt resumes from, a checkpoint or a folder, named by all that decides the
+                result.
+        """
+        self.attempts = Attempts(spent_file(place), self.meter)
+        self.earlier |= {name: [spent] for name, spent in self.attempts.earlier.items()}
+        return self.attempts
+
+    def charge_part(self, part: Attempts) -> None:
+        """Charge what others spent on a part that this stage found done, or resumed; unknown where they left
+        no record.
+        """
+        if not part.earlier:
+            self.facts |= UNMEASURED
+        whole = self.attempts.earlier if self.attempts else {}  # of these all is charged already
+        for name, spent in part.earlier.items():
+            if name not in whole:
+                self.earlier.setdefault(name, []).append(spent)
+
+    def spent(self) -> Energy:
+        """What the work has cost until now, by all attempts at it."""
+        return together(self.meter.so_far(), [one for some in self.earlier.values() for one in some])
+
     def write_records(self) -> None:
         """Write metrics.json (no time, no energy: reproducible) and cost.json beside it, into the work
         folder.
         """
         folder = self.work / os.path.relpath(self.entry.records, self.entry.out)
         write_json(folder / "metrics.json", self.metrics)
-        cost = cost_record(self.address, execution(), self.flops, self.meter.stop(), self.facts)
+        energy, before = self.meter.stop(), [one for some in self.earlier.values() for one in some]
+        if before:
+            spent = round(sum(one.seconds for one in before), 3)
+            self.facts = {"earlier": {"attempts": len(self.earlier), "seconds": spent}, **self.facts}
+        energy = together(energy, before)
+        cost = cost_record(self.address, execution(), self.flops, energy, self.facts)
         write_json(folder / "cost.json", cost)
 
     def commit(self) -> None:
@@ -199,10 +233,15 @@ def _execute(run: Callable[[Stage], None], entry: Entry, params: Params, workspa
     except BaseException:
         follower.finish("FAILED")
         raise
+    finally:
+        if stage.attempts:
+            stage.attempts.close()
     # The last stage waits, so that what comes after it finds everything logged.
     follower.finish("FINISHED", wait=entry.name == "compare")
-    # A stage that resumed measured its last part only, and says so in its facts.
-    timings.done(entry.address, stage.meter.seconds, whole=not stage.facts)
+    if stage.attempts:
+        stage.attempts.remove()
+    resumed = bool(stage.earlier) or stage.facts.get("energy_quality") == "unknown"
+    timings.done(entry.address, stage.meter.seconds, whole=not resumed)
 
 
 def _fail(line: str, code: int) -> NoReturn:

@@ -24,7 +24,7 @@ Measured = dict[str, Any]  # alike, amount, seconds
 
 # How much a stage has to do by its params, and the keys that say so, which do not make stages less alike.
 AMOUNTS: dict[str, tuple[Amount, tuple[str, ...]]] = {
-    "pretrain": (lambda params: params["pretrain"]["budget"], ("pretrain", "arms", "policies")),
+    "pretrain": (lambda params: _first(params["pretrain"]["budget"]), ("pretrain", "arms", "policies")),
     "reference": (lambda params: params["reference"]["examples"], ("reference.examples",)),
     "semi_supervised": (
         lambda params: sum(params["tasks"]["semi_supervised"]["steps"]),
@@ -106,10 +106,13 @@ class Timings:
         """What must be equal for two times to be comparable, as JSON: the machine, the data, the settings."""
         ignored = ("seed", *(AMOUNTS[entry.name][1] if entry.name in AMOUNTS else ()))
         keys = {*entry.params, *(key for one in self._stages.of("ingest") for key in one.params)}
+        units = self._params["pretrain"]["budget"]
         found = _leaves({key: select(self._params, key) for key in sorted(keys)})
         if entry.arm:
             arm = self._params["arms"][entry.arm]
             found |= _leaves({"learner": self._params["backbones"][arm["backbone"]], "method": arm["method"]})
+        if entry.name == "pretrain" and isinstance(units, dict):  # amounts of other units are no measure
+            found |= {"budget": sorted(units)}
         sampled = SAMPLED if entry.name in AMOUNTS and entry.name != "compare" else ()
         kept = {
             key: value
@@ -137,6 +140,11 @@ def scaled(measured: list[tuple[float, float]], amount: float) -> float | None:
     near = min(latest, key=lambda one: abs(one - amount))
     same = [seconds for one, seconds in measured if one == near][-3:]
     return sum(same) / len(same) * (amount / near if near else 1.0)
+
+
+def _first(budget: float | dict[str, float]) -> float:
+    """A budget as one number: of several units that of the first."""
+    return next(iter(budget.values())) if isinstance(budget, dict) else budget
 
 
 def _left(known: list[float], stages: int) -> str:

@@ -3,15 +3,16 @@
 from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 
+from winnow.config.budget import FLOPS, limits, reproducible
 from winnow.config.derive import needs_reference, parts, start_arm, start_within
 from winnow.config.derived import NOTHING
 from winnow.config.schema import Arm, Method, Params, Policy
-from winnow.config.starts import arm_budget
 from winnow.pipeline.files import read_json
 from winnow.pipeline.workspace import Workspace
-from winnow.plan.amount import EXACT, MOST, NONE, UNKNOWN, Amount
+from winnow.plan.amount import EITHER, EXACT, MOST, NONE, UNKNOWN, Amount
 from winnow.plan.curation import Curation, Making
 from winnow.plan.known import Known
+from winnow.plan.rates import Rates
 from winnow.plan.step import arm_step
 from winnow.selection.compatibility import check_fit
 from winnow.selection.cost import StepFlops, steps_within, trained_flops
@@ -22,6 +23,7 @@ from winnow.training.schedule import held_steps, recipe_of
 class ArmPlan:
     """An arm: what a step costs, what is charged to it before the first one, and how many there are.
 
+    `budget` is in FLOPs: `approximate` where it is one of time or energy, at the rate of some hardware.
     `problem` says why its budget buys no step.
     """
 
@@ -35,6 +37,7 @@ class ArmPlan:
     weights: Amount = NONE
     steps: Amount = NONE
     problem: str | None = None
+    approximate: bool = False
 
     @property
     def charged(self) -> Amount:
@@ -55,14 +58,20 @@ class ArmPlan:
         """All that is charged to it; what a bound leaves open is spent on steps, so it is near the budget."""
         if self.steps.sign == EXACT:
             return self.charged + self.score + self.train
-        return Amount(int(self.budget), MOST)
+        return Amount(int(self.budget), EITHER if self.approximate else MOST)
 
 
 class Arms:
-    """The plans of all arms, each made once."""
+    """The plans of all arms, each made once.
 
-    def __init__(self, params: Params, workspace: Workspace, known: Known) -> None:
-        self.params, self.workspace, self.known = params, workspace, known
+    Args:
+        rates: of the hardware, for budgets of time or energy; None where there are none.
+    """
+
+    def __init__(
+        self, params: Params, workspace: Workspace, known: Known, rates: Rates | None = None
+    ) -> None:
+        self.params, self.workspace, self.known, self.rates = params, workspace, known, rates
         self.curation = Curation(params, workspace, known)
         self._plans: dict[str, ArmPlan] = {}
 
@@ -78,7 +87,8 @@ class Arms:
 
     def _planned(self, arm: Arm) -> ArmPlan:
         params, recipe = self.params, recipe_of(self.params, arm.method, arm.backbone)
-        budget, policy = arm_budget(params, arm), params.policies[arm.policy]
+        policy, approximate = params.policies[arm.policy], not reproducible(params.pretrain.budget)
+        budget = min(self._flops(*one) for one in limits(params.pretrain.budget, arm.budget_share).items())
         if arm.frozen:
             return ArmPlan(arm, policy, StepFlops(0, 0), recipe, budget, weights=self._weights(arm))
         check_fit(params, arm)
@@ -89,7 +99,16 @@ class Arms:
             steps = steps_within(budget, plan.charged.value, step, recipe)
         except ValueError as error:  # which is no reason not to plan the other arms
             return replace(plan, problem=str(error))
-        return replace(plan, steps=self._replayed(arm, Amount(steps, plan.charged.opposite)))
+        sign = EITHER if approximate else plan.charged.opposite
+        return replace(plan, steps=self._replayed(arm, Amount(steps, sign)), approximate=approximate)
+
+    def _flops(self, unit: str, amount: float) -> float:
+        """How many FLOPs a budget is, at the rates of the hardware."""
+        if unit == FLOPS:
+            return amount
+        if self.rates is None:
+            raise ValueError(f"{unit}: no rates to convert it by")
+        return self.rates.flops_in(unit, amount)
 
     def _replayed(self, arm: Arm, steps: Amount) -> Amount:
         """At most as many steps as the trace that is replayed holds."""

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, replace
 
+from winnow.config.budget import NOT_REPRODUCIBLE, reproducible
 from winnow.config.derived import NOTHING
 from winnow.config.schema import Arm, Params
 from winnow.pipeline.stages import Entry, Stages
@@ -76,7 +77,7 @@ def plan(
     """
     check_plugins(params, workspace.root)
     known = Known(params, workspace, images)
-    arms = Arms(params, workspace, known)
+    arms = Arms(params, workspace, known, rates)
     timings = Timings(workspace, params) if measured else None
     rows = []
     for entry in Stages.read(workspace.root).entries.values():
@@ -134,6 +135,8 @@ def _notes(rows: list[Row], params: Params, known: Known) -> list[str]:
         notes.append(f"the pool is not ingested: {classes} classes are assumed")
     if unknown := sorted({row.stage.split("@")[0] for row in rows if row.flops.unknown}):
         notes.append(f"FLOPs unknown before it runs: {', '.join(unknown)}")
+    if not reproducible(params.pretrain.budget):
+        notes.append(NOT_REPRODUCIBLE + "; its steps (~) are those of the throughput above")
     if any(_from_elsewhere(arm) for arm in params.arms.values()):
         notes.append("what weights from elsewhere cost is in no sum")
     return notes

@@ -40,7 +40,7 @@ class Request:
             raise ParamsError(f"--{extents[1]}: given beside --{extents[0]}; give one of them")
         images = self.given["images"]
         if self.arm is not None:
-            training, plan, own = self._arm(self.arm, params, workspace)
+            training, plan, own = self._arm(self.arm, params, workspace, rates)
             images = images or own
             if not extents:
                 if plan.problem:
@@ -60,7 +60,9 @@ class Request:
             raise ParamsError("--images: not given, and --epochs needs it; give how many images there are")
         return Amount(training.steps_of(amount, images))
 
-    def _arm(self, name: str, params: Params, workspace: Workspace) -> tuple[Training, ArmPlan, int | None]:
+    def _arm(
+        self, name: str, params: Params, workspace: Workspace, rates: Rates
+    ) -> tuple[Training, ArmPlan, int | None]:
         """The training of an arm, its plan, and the images of its version where they are known."""
         if given := [one for one in SETTINGS if self.given[one] is not None]:
             option = given[0].replace("_", "-")
@@ -70,7 +72,7 @@ class Request:
         check_plugins(params, workspace.root)
         versions = parts(params.arms[name].version)
         known = Known(params, workspace, self.given["images"] if versions == [POOL] else None)
-        plan = Arms(params, workspace, known).plan(name)
+        plan = Arms(params, workspace, known, rates).plan(name)
         images = known.union(versions)
         return of_arm(name, plan), plan, images.value if images.sign == EXACT and images.value else None
 

@@ -9,10 +9,10 @@ from lightning_fabric import Fabric
 from models.encoders import Normalisation
 from models.methods import Objective
 from models.methods import load as load_method
+from winnow.config.budget import FLOPS, limits
 from winnow.config.derive import needs_pool_model, needs_reference, parts
 from winnow.config.derived import NOTHING
-from winnow.config.schema import REFERENCE, Arm, Params
-from winnow.config.starts import arm_budget
+from winnow.config.schema import REFERENCE, Arm, Method, Params
 from winnow.loading.examples import Examples
 from winnow.pipeline.files import read_json
 from winnow.pipeline.workspace import Workspace
@@ -26,6 +26,7 @@ from winnow.selection.scorers import Proxy
 from winnow.selection.selector import Mixture, Replay, Selector
 from winnow.selection.trace import replayed
 from winnow.training.build import build, open_for
+from winnow.training.pace import Reading, UntilSpent
 from winnow.training.schedule import from_scratch, held_steps, recipe_of
 from winnow.versions.flops import CurationFlops
 
@@ -60,7 +61,8 @@ class Charge:
 class Selection:
     """The selector, for how many steps, what a step costs, what was charged before, and what ends the run.
 
-    In the first `held` steps the encoder is held, so that they cost less.
+    In the first `held` steps the encoder is held, so that they cost less. Where the budget is time or energy
+    `steps` is the most there may be, and `pace` ends the run.
     """
 
     selector: Selector
@@ -69,18 +71,39 @@ class Selection:
     charge: Charge
     stopped_by: str
     held: int = 0
+    pace: UntilSpent | None = None
+
+    @property
+    def length(self) -> int | UntilSpent:
+        """What a training is given: a number of steps, or what ends it."""
+        return self.pace or self.steps
+
+    @property
+    def ended_by(self) -> str:
+        """What ended the run, when it is over."""
+        return self.pace.stopped_by if self.pace else self.stopped_by
 
     def flops(self, steps: int) -> dict[str, Any]:
         """All that the arm has spent after so many steps, by purpose."""
-        trained = trained_flops(self.step, steps, self.held)
+        held = self.pace.held_steps if self.pace else self.held
+        trained = trained_flops(self.step, steps, held)
         spent = {"score": steps * self.step.score, "train": trained}
         return self.charge.with_spent(spent)
 
 
 def build_selection(
-    params: Params, arm: Arm, workspace: Workspace, fabric: Fabric, objective: Objective, data: Examples
+    params: Params,
+    arm: Arm,
+    workspace: Workspace,
+    fabric: Fabric,
+    objective: Objective,
+    data: Examples,
+    spent: Reading | None = None,
 ) -> Selection:
     """The arm's selection for a learner `objective` on `data`, the examples of the arm's version.
+
+    Args:
+        spent: reads what the stage has spent, by unit, for a budget of time or energy.
 
     Raises:
         ValueError: if a file that the policy reads is missing or does not fit, or the budget buys no step.
@@ -96,19 +119,44 @@ def build_selection(
     proxy = build(params, arm.method, policy.proxy, data.classes, seed + PROXY) if policy.proxy else None
     online = build(params, arm.method, policy.online, data.classes, seed + ONLINE) if policy.online else None
     step = step_flops(objective, recipe, policy, data, proxy, reference, online)
-    steps = steps_within(arm_budget(params, arm), charge.total, step, recipe)
+    replay = None
     if policy.scorer == "replay":
-        chosen = replayed(workspace.root / arm.dvc.trace, data.uids)
-        replay = Replay(policy, recipe, data, chosen, seed)
-        steps, stopped_by = min((steps, "budget"), (replay.steps, "examples"))
-        return Selection(replay, steps, step, charge, stopped_by, held_steps(recipe, steps))
+        replay = Replay(policy, recipe, data, replayed(workspace.root / arm.dvc.trace, data.uids), seed)
+    budgets = limits(params.pretrain.budget, arm.budget_share)
+    steps, stopped_by, pace = _end(budgets, charge, step, recipe, replay, spent)
+    length, held = pace or steps, held_steps(recipe, steps)
+    if replay:
+        return Selection(replay, steps, step, charge, stopped_by, held, pace)
     if online:
-        model = Proxy(fabric, online, from_scratch(recipe), steps)
+        model = Proxy(fabric, online, from_scratch(recipe), length)
         trusted = _trusted(params, arm, workspace, data.pixels.pool, data.normalisation)
         reference = Online(model, trusted, recipe, policy, seed + ONLINE)
-    scorer = Proxy(fabric, proxy, from_scratch(recipe), steps) if proxy else None
+    scorer = Proxy(fabric, proxy, from_scratch(recipe), length) if proxy else None
     selector = Selector(policy, recipe, data, reference, seed, scorer, _mixture(arm, workspace, data))
-    return Selection(selector, steps, step, charge, "budget", held_steps(recipe, steps))
+    return Selection(selector, steps, step, charge, stopped_by, held, pace)
+
+
+def _end(
+    budgets: dict[str, float],
+    charge: Charge,
+    step: StepFlops,
+    recipe: Method,
+    replay: Replay | None,
+    spent: Reading | None,
+) -> tuple[int, str, UntilSpent | None]:
+    """The most steps there can be, what ends the run there, and its pace, where time or energy may end it."""
+    timed = {unit: amount for unit, amount in budgets.items() if unit != FLOPS}
+    ends = [(replay.steps, "examples")] if replay else []
+    if FLOPS in budgets:
+        steps = steps_within(budgets[FLOPS], charge.total, step, recipe)
+        ends.append((steps, f"budget: {FLOPS}" if timed else "budget"))
+    if not timed:
+        return *min(ends), None
+    if spent is None:
+        raise ValueError(f"pretrain.budget.{next(iter(timed))}: nothing reads what was spent")
+    most, held = min(ends, default=None), held_steps(recipe, UntilSpent.total)
+    pace = UntilSpent(timed, spent, charge.total / step.total, most, held)
+    return most[0] if most else pace.total, pace.stopped_by, pace
 
 
 def arm_seed(params: Params, arm: Arm) -> int:

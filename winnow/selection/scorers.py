@@ -13,6 +13,7 @@ from models.methods import Batch, Losses, Objective
 from winnow.config.schema import Method
 from winnow.training.build import optimisation
 from winnow.training.device import reseed
+from winnow.training.pace import Pace, as_pace
 
 
 class Learner:
@@ -39,10 +40,10 @@ class Proxy(Learner):
     ClassAct and ActiveCLIP of Bad Students, arXiv 2312.05328.
     """
 
-    def __init__(self, fabric: Fabric, objective: Objective, recipe: Method, steps: int) -> None:
-        self.fabric, self.steps = fabric, steps
+    def __init__(self, fabric: Fabric, objective: Objective, recipe: Method, steps: int | Pace) -> None:
+        self.fabric, self.pace = fabric, as_pace(steps)
         self.objective = objective
-        optimizer, self.schedule = optimisation(objective, recipe, steps)
+        optimizer, self.schedule = optimisation(objective, recipe, self.pace)
         self.module, self.optimizer = fabric.setup(objective, optimizer)
 
     def losses(self, learner: nn.Module, batch: Batch) -> Losses:
@@ -58,7 +59,7 @@ class Proxy(Learner):
         self.optimizer.zero_grad()
         self.fabric.backward(loss)
         self.optimizer.step()
-        self.objective.after_step((step + 1) / self.steps)
+        self.objective.after_step(self.pace.share(step + 1))
 
     def state(self) -> dict[str, Any]:
         return {"objective": self.objective.state_dict(), "optimizer": self.optimizer.state_dict()}

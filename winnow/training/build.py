@@ -17,6 +17,7 @@ from winnow.config.parse import plugin_config
 from winnow.config.schema import Backbone, Method, Params
 from winnow.loading.examples import Examples, examples
 from winnow.pool.pool import Pool
+from winnow.training.pace import Pace
 from winnow.training.schedule import Schedule, param_groups
 
 FUSED = ("adam", "adamw", "sgd")  # have one kernel for all weights, which saves a tenth of a step on a CPU
@@ -68,7 +69,9 @@ def build_objective(
     return objective
 
 
-def optimisation(objective: Objective, recipe: Method, steps: int) -> tuple[torch.optim.Optimizer, Schedule]:
+def optimisation(
+    objective: Objective, recipe: Method, steps: int | Pace
+) -> tuple[torch.optim.Optimizer, Schedule]:
     """The recipe's optimiser over all weights, with warm-up and a cosine over `steps`."""
     more: dict[str, Any] = {"fused": True} if recipe.optimiser in FUSED else {}
     name, lr, decay = recipe.optimiser, recipe.lr, recipe.weight_decay

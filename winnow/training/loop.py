@@ -1,7 +1,8 @@
 """The one training loop, for reference, pretraining and finetuning.
 
 A step takes its candidates from the sampler, its randomness from generators seeded by the step, and its
-learning rate from its number. So the position is the only state beside weights and optimiser, and an
+learning rate from its number (or from the share that is spent of a budget of time or energy:
+winnow/training/pace.py). So the position is the only state beside weights and optimiser, and an
 interrupted run resumes with the same examples.
 """
 
@@ -21,6 +22,7 @@ from winnow.training.build import optimisation
 from winnow.training.checkpoint import Checkpoint
 from winnow.training.device import arrange, reseed
 from winnow.training.nonfinite import refuse_nonfinite
+from winnow.training.pace import FixedSteps, Pace, as_pace
 from winnow.training.picked import ExampleSelector, Picked
 
 COLUMNS = ("step", "index", "learner_loss", "reference_loss", "score", "rank", "train_loss")
@@ -51,7 +53,7 @@ class State:
 
 
 class Loop:
-    """Trains `objective` in place for `steps` steps."""
+    """Trains `objective` in place for so many steps, or until its pace ends it."""
 
     def __init__(
         self,
@@ -60,15 +62,15 @@ class Loop:
         data: Examples,
         recipe: Method,
         selector: ExampleSelector,
-        steps: int,
+        steps: int | Pace,
         seed: int,
     ) -> None:
         self.fabric, self.objective, self.data, self.recipe = fabric, objective, data, recipe
-        self.selector, self.steps, self.seed = selector, steps, seed
+        self.selector, self.pace, self.seed = selector, as_pace(steps), seed
         if (needed := normalisation(objective)) != data.normalisation:
             raise ValueError(f"views normalised by {data.normalisation}, and the encoder needs {needed}")
         arrange(objective, data.pixels.size)
-        optimizer, self.schedule = optimisation(objective, recipe, steps)
+        optimizer, self.schedule = optimisation(objective, recipe, self.pace)
         self.module, self.optimizer = fabric.setup(objective, optimizer)
         self.state = State()
         self.resumed = False  # whether an earlier run did some of the steps
@@ -92,20 +94,21 @@ class Loop:
             self._restore(saved)
             self.resumed = True
         fetched = self._fetch(self.state.step)
-        for step in bar(range(self.state.step, self.steps)):
+        for step in bar(self.pace.steps(self.state.step)):
             images = fetched[1].result()
             indices = self.data.pixels.substituted_indices(fetched[0])
-            if step + 1 < self.steps:
+            if self.pace.follows(step):
                 fetched = self._fetch(step + 1)
             picked = self.selector.pick(self.module, indices, images, step, self.fabric.device)
             self._record(picked, self._train(picked, step), step)
+            self.pace.did(step + 1)
             watch(self.state)
             if checkpoint and checkpoint.due():
                 checkpoint.save(self.saved())
         return self.state
 
     def _fetch(self, step: int) -> Any:
-        if step >= self.steps:
+        if not self.pace.follows(step - 1):
             return None
         indices = self.selector.indices(step)
         return indices, self.data.pixels.get_async(indices)
@@ -121,7 +124,7 @@ class Loop:
         self.optimizer.zero_grad()
         self.fabric.backward(losses.mean())
         self.optimizer.step()
-        self.objective.after_step((step + 1) / self.steps)
+        self.objective.after_step(self.pace.share(step + 1))
         self.selector.train_step(batches, step, self.fabric.device)
         return losses.detach().float().cpu()
 
@@ -149,6 +152,7 @@ class Loop:
             "rejected": {name: self.state.column(name, rejected=True) for name in COLUMNS},
             "watched": self.state.watched,
             "pixels": self.data.pixels.state(),
+            "pace": self.pace.state(),
         }
 
     def _restore(self, saved: dict[str, Any]) -> None:
@@ -156,10 +160,12 @@ class Loop:
         self.optimizer.load_state_dict(saved["optimizer"])
         self.selector.restore(saved["selector"])
         self.data.pixels.restore(saved["pixels"])
+        self.pace.restore(saved["pace"])
         both = (saved["trace"], saved["rejected"])
         trace, rejected = ({name: [column] for name, column in columns.items()} for columns in both)
         self.state = State(saved["step"], trace, rejected, saved["watched"])
-        print(f"resuming after step {self.state.step} of {self.steps}", flush=True)
+        of = f" of {self.pace.total}" if isinstance(self.pace, FixedSteps) else ""
+        print(f"resuming after step {self.state.step}{of}", flush=True)
 
 
 def _append(trace: dict[str, list[Tensor]], picked: Picked, losses: Tensor, step: int) -> None:

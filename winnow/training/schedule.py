@@ -18,6 +18,7 @@ from torch import nn
 
 from models.methods import Objective
 from winnow.config.schema import Method, Params
+from winnow.training.pace import Pace, as_pace
 
 ENCODER = "encoder"  # marks the optimiser's groups of encoder weights
 
@@ -61,14 +62,16 @@ def param_groups(objective: Objective, recipe: Method) -> list[dict[str, Any]]:
 
 
 class Schedule:
-    """Warm-up and a cosine over `steps`, and the steps in which the encoder is held.
+    """Warm-up and a cosine over the steps of a pace, and the steps in which the encoder is held.
 
     It has no state: a resumed run asks for the step that it has reached.
     """
 
     def __init__(
-        self, optimizer: torch.optim.Optimizer, objective: Objective, recipe: Method, steps: int
+        self, optimizer: torch.optim.Optimizer, objective: Objective, recipe: Method, pace: int | Pace
     ) -> None:
+        self.pace = as_pace(pace)
+        steps = self.pace.total
         self.warmup, self.held = int(recipe.warmup * steps), held_steps(recipe, steps)
         self.objective, self.optimizer = objective, optimizer
         self.trainable = [weight for weight in objective.trained().parameters() if weight.requires_grad]
@@ -78,6 +81,7 @@ class Schedule:
 
     def step_update(self, step: int) -> None:
         """Set the learning rates of a step."""
+        step = self.pace.position(step)
         self.cosine.step_update(step)
         if self.held and step < self.held + self.warmup:
             share = max(0, step - self.held) / max(1, self.warmup)
@@ -88,7 +92,7 @@ class Schedule:
     def hold(self, step: int) -> None:
         """Hold or release the encoder of a module in train mode, as the step requires."""
         if self.held:
-            hold(self.objective, self.trainable, step < self.held)
+            hold(self.objective, self.trainable, self.pace.position(step) < self.held)
 
 
 def hold(objective: Objective, trainable: list[nn.Parameter], held: bool) -> None:

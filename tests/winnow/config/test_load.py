@@ -31,7 +31,7 @@ def good():
         (
             "pretrain.budget",
             "many",
-            "pretrain.budget: Value 'many' of type 'str' could not be converted to Float",
+            "pretrain.budget: 'many' is no number; allowed: FLOPs, or a mapping of flops, seconds, kwh",
         ),
         ("pretrain.budget", 0, "pretrain.budget: 0"),
         (

@@ -1,5 +1,6 @@
 """Readings during training: when, of what, what they cost; and they do not change the run."""
 
+import itertools
 import json
 from dataclasses import replace
 
@@ -17,6 +18,7 @@ from winnow.pipeline.workspace import Workspace
 from winnow.pool import uids as uid_files
 from winnow.selection.build import Charge, Selection
 from winnow.selection.cost import StepFlops
+from winnow.training.pace import UntilSpent
 
 SET = "held_out"
 SIZES = {"probe": 80, "val": 40, "test": 30}
@@ -38,11 +40,11 @@ def read(start, tmp_path):
         uid_files.save(workspace.split(SET, name), uids[first : first + size])
         first += size
 
-    def begin(method="supervised", steps=7, evaluations=3, **changes):
-        loop = start(method=method, steps=steps)
+    def begin(method="supervised", steps=7, evaluations=3, pace=None, **changes):
+        loop = start(method=method, steps=pace or steps)
         pretrain = replace(start.params.pretrain, budget=1e9, evaluations=evaluations, **changes)
         params = replace(start.params, pretrain=pretrain)
-        selection = Selection(loop.selector, steps, PAYS, Charge(1000, 200), "budget")
+        selection = Selection(loop.selector, steps, PAYS, Charge(1000, 200), "budget", pace=pace)
         arm = Arm("p", method, "test_resnet")
         made = Readings(params, arm, workspace, loop.fabric, loop.objective, selection, loop.data, tmp_path)
         return loop, made
@@ -152,3 +154,12 @@ def test_captions_are_read_once_more_from_the_test_split(read):
     assert set(last) == {f"test_{name}" for name in RETRIEVAL} | {"protocol"}
     assert "the 30 test pictures against their own captions" in last["protocol"]
     assert read("simclr")[1].last() == {}
+
+
+def test_readings_are_spread_over_a_budget_of_time_and_the_last_is_after_the_last_step(read):
+    """Steps of 1 s, of 10 s: readings when a third, two thirds and all are spent."""
+    ticks = itertools.count()
+    pace = UntilSpent({"seconds": 10.0}, lambda: {"seconds": float(next(ticks))})
+    loop, readings = read(evaluations=3, pace=pace)
+    state = loop.run(readings.watch)
+    assert [row["step"] for row in state.watched["curve"]] == [4, 7, 10]

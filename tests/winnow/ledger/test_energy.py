@@ -21,6 +21,9 @@ def test_a_measured_stage_has_energy_its_source_and_its_quality():
     assert energy.gco2e == pytest.approx(energy.kwh * 380.95, rel=1e-3)
     assert "global_energy_mix.json" in energy.details["intensity_source"]
     assert energy.seconds >= 3
+    assert meter.so_far().kwh >= energy.kwh  # which may still be read when the tracker has stopped
+    assert energy.details["watts"]["ram"] > 0
+    assert energy.details["tool"].startswith("codecarbon ")
 
 
 @pytest.mark.slow

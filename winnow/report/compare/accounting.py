@@ -31,6 +31,8 @@ def read(workspace: Workspace) -> Accounting:
     energies = [one["energy"] for one in costs]
     how = {
         "Energy": _distinct(f"{one['energy_quality']}: {_measured(one['energy'])}" for one in costs),
+        "Power": _power(energies),
+        "Tool": _distinct(str(energy.get("tool") or numbers.UNKNOWN) for energy in energies),
         "Country": _distinct(str(energy["country"]) for energy in energies),
         "Carbon intensity": _distinct(_intensity(energy) for energy in energies),
         "PUE": _distinct(f"{energy['pue']:g} (overhead of the data centre, a factor)" for energy in energies),
@@ -49,6 +51,24 @@ def _measured(energy: dict[str, Any]) -> str:
     if not how:
         return "nothing on this machine could be measured"
     return ", ".join(f"{part} by {way}" for part, way in how.items() if way != "none")
+
+
+def _power(energies: list[dict[str, Any]]) -> list[str]:
+    """The mean watts of each part over the arms, and what an estimate of the CPU's is scaled from."""
+    found = []
+    for part, name in (("cpu", "CPU"), ("gpu", "GPU"), ("ram", "memory")):
+        if watts := sorted(energy["watts"][part] for energy in energies if energy.get("watts", {}).get(part)):
+            least, most = numbers.digits(watts[0]), numbers.digits(watts[-1])
+            found.append(f"{name} {least if least == most else f'{least} to {most}'} W on average")
+    return [", ".join(found) or numbers.UNKNOWN, *_distinct(filter(None, map(_full_load, energies)))]
+
+
+def _full_load(energy: dict[str, Any]) -> str | None:
+    full, cores = energy.get("watts", {}).get("cpu_at_full_load"), energy.get("hardware", {}).get("cores")
+    if not full:
+        return None
+    each = f", {numbers.digits(full / cores)} W a core" if cores else ""
+    return f"that of the CPU is its load times {numbers.digits(full)} W (thermal design power{each})"
 
 
 def _intensity(energy: dict[str, Any]) -> str:

@@ -8,6 +8,7 @@ import numpy as np
 
 from winnow.evaluation.curve import Row as Reading
 from winnow.ledger.energy import QUALITIES
+from winnow.report.compare.budgets import allowance
 from winnow.report.compare.columns import Row
 from winnow.report.compare.table import backbone_of, choice
 
@@ -35,7 +36,7 @@ def grouped(table: Iterable[Row]) -> list[Group]:
     found: dict[tuple[Any, ...], list[Row]] = {}
     for row in table:
         start = row["weights"]["path"].removesuffix(f"-s{row['seed']}") if "weights" in row else None
-        what = choice(row), row["method"], backbone_of(row), row["budget"], start
+        what = choice(row), row["method"], backbone_of(row), allowance(row), start
         found.setdefault(what, []).append(row)
     groups = []
     for rows in found.values():

@@ -8,6 +8,7 @@ import yaml
 
 from winnow.config.schema import Params
 from winnow.report.compare.accounting import Accounting
+from winnow.report.compare.break_even import Worth
 from winnow.report.compare.columns import Column, Row, headlines, main_column, others
 from winnow.report.compare.corruption import CorruptionShares
 from winnow.report.compare.grids import Grid
@@ -37,6 +38,7 @@ class Content:
     accounting: Accounting
     pictures: dict[str, Path]
     grids: dict[str, list[Grid]]
+    worth: Worth
 
 
 def page(content: Content) -> str:
@@ -53,6 +55,7 @@ def page(content: Content) -> str:
         columns=columns,
         groups=_groups(columns),
         known=known,
+        worth=content.worth,
         best=_best(table, columns),
         others=[(one.name, [one.value(row) for row in table]) for one in others(table)],
         choice=choice,

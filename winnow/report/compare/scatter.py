@@ -58,7 +58,7 @@ def accuracy(
 
 
 def _budget_line(axes: Axes, table: list[Row]) -> None:
-    budgets = {row["budget"] for row in table if row["budget"]}
+    budgets = {row["budget"] for row in table if row["budget"] and not isinstance(row["budget"], dict)}
     if len(budgets) == 1:
         (budget,) = budgets
         axes.axvline(budget, color=FAINT, lw=1.2, ls=(0, (4, 3)), zorder=1)

@@ -13,6 +13,7 @@ the best control is below; else the two are not distinguishable (winnow/report/c
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from winnow.report.compare.budgets import allowance, spending
 from winnow.report.compare.columns import MAIN, Column, Row, headlines, main_column
 from winnow.report.compare.groups import Group
 from winnow.report.compare.intervals import Intervals
@@ -77,8 +78,8 @@ def families(groups: Sequence[Group], column: Column, where: str = "") -> list[F
     many, found = len({backbone for _, backbone in names}) > 1, []
     for method, backbone in names:
         members = [g for g in moved if (g.row["method"], backbone_of(g.row)) == (method, backbone)]
-        most = max(group.row["budget"] for group in members)
-        members = [g for g in members if g.row["budget"] == most and column.value(g.row) is not None]
+        most = max(allowance(group.row) for group in members)
+        members = [g for g in members if allowance(g.row) == most and column.value(g.row) is not None]
         if members:
             name = (f"{method} on {backbone}" if many else method) + where
             found.append(_family(name, members, column))
@@ -135,6 +136,8 @@ def equal(table: Iterable[Row], tolerance: float = 0.02) -> bool:
 
 
 def _spending(table: list[Row]) -> str:
+    if timed := spending(table):
+        return timed
     totals = [row["flops"]["total"] for row in trained(table)]
     if equal(table):
         counted = "everything counted" if all(map(known, table)) else "everything known counted"

@@ -9,6 +9,7 @@ from winnow.pipeline.files import write_json
 from winnow.pipeline.workspace import Workspace
 from winnow.pool.pool import open_pool
 from winnow.report.compare import accounting, balance, columns, corruption, grids, html, plots, table
+from winnow.report.compare.break_even import worth_of
 from winnow.report.compare.groups import Group, grouped, mean_curves
 from winnow.report.compare.inputs import curve, trace
 from winnow.report.compare.intervals import Intervals, outcomes_of
@@ -37,14 +38,15 @@ def write(params: Params, workspace: Workspace, out: Path) -> dict[str, Any]:
     shown, balanced = found.of(groups), balance.read(pool, workspace, traces).of(groups)
     shares = {group.name: shown.total(group.name) for group in groups}
     said = verdict(groups, intervals)
-    text = markdown(groups, shares, intervals, wiring(params)) + said.markdown
+    even = worth_of(groups, mean_curves(groups, curves), params.pretrain)
+    text = markdown(groups, shares, intervals, wiring(params)) + said.markdown + even.markdown
     (out / "table.md").write_text(text, encoding="utf-8")
     pictures = plots.draw(out / "plots", means, mean_curves(groups, curves), shown, balanced, intervals)
     first = {group.name: traces[group.arms[0]] for group in groups}
     chosen = {name: grids.of_trace(pool, one, found.rows) for name, one in first.items() if grids.scored(one)}
     protocols = _of_groups(table.protocols(params, workspace), groups)
     counted = accounting.read(workspace)
-    content = html.Content(params, groups, intervals, said, protocols, shown, counted, pictures, chosen)
+    content = html.Content(params, groups, intervals, said, protocols, shown, counted, pictures, chosen, even)
     (out / "report.html").write_text(html.page(content), encoding="utf-8")
     return {row["arm"]: _headline(row, found.total(row["arm"])) for row in rows}
 
