@@ -92,6 +92,12 @@ class Objective(nn.Module):
         """The encoder that is saved and evaluated."""
         return self.encoder
 
+    def projection(self) -> nn.Sequential | None:
+        """The layers of the exported encoder's projection head up to the second linear one, with what follows
+        it within the head's hidden part; None where the method has no such head.
+        """
+        return None
+
     def trained(self) -> nn.Module:
         """The encoder that the optimiser trains."""
         return self.encoder

@@ -21,6 +21,7 @@ from winnow.config.plugins import declared
 from winnow.config.schema import CLEAN, POOL, REFERENCE, TASKS, Arm, Params, Policy
 
 DATASETS, VERSIONS, SPLITS = "data/datasets", "data/versions", "data/splits"
+PROVENANCE = "data/provenance"
 MODELS = "results/reference/models"  # a folder for each method that a reference was trained by
 ENCODERS = "results/pretrain"  # a folder for each arm
 WEIGHTS, CONFIG = "model.safetensors", "config.json"  # in a folder that timm reads
@@ -123,7 +124,8 @@ def _derive_datasets(params: Params) -> None:
         for name, one in datasets.tasks.items():
             for task in one.tasks:
                 if task in params.cells:
-                    params.cells[task][f"{arm}.{name}"] = Cell(arm, name, folder_of_set(params, name))
+                    data, lists = folder_of_set(params, name), _lists(params, task, name)
+                    params.cells[task][f"{arm}.{name}"] = Cell(arm, name, data, *lists)
     read = (
         next(iter(datasets.tasks), None) if params.pretrain.readings == "first" else params.pretrain.readings
     )
@@ -135,6 +137,13 @@ def _derive_datasets(params: Params) -> None:
         "results/pretrain" if params.arms else NOTHING,
         "results/tasks" if any(params.cells.values()) else NOTHING,
     )
+
+
+def _lists(params: Params, task: str, task_set: str) -> tuple[str, str]:
+    """The folder of label lists that a task's `lists` names for a set, and the names of the set's images."""
+    folder = ((params.tasks[task] or {}).get("lists") or {}).get(task_set)
+    dataset = params.datasets.tasks[task_set].held_out_of or task_set
+    return (folder, f"{PROVENANCE}/{dataset}/sources.parquet") if folder else (NOTHING, NOTHING)
 
 
 def reference_of_model(model: str | None) -> str | None:
