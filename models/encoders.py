@@ -45,8 +45,15 @@ class RawPixels(nn.Module):
 
 
 @register_model
-def pixels(pretrained: bool = False, num_classes: int = 0, **kwargs: Any) -> RawPixels:
-    """`RawPixels` by a name of timm's, so that whatever takes a backbone takes it too."""
+def pixels(
+    pretrained: bool = False,
+    num_classes: int = 0,
+    pretrained_cfg: Any = None,
+    pretrained_cfg_overlay: Any = None,
+    cache_dir: Any = None,
+    **kwargs: Any,
+) -> RawPixels:
+    """`RawPixels` as a model of timm's, so that whatever takes a backbone takes it too."""
     if pretrained or num_classes:
         raise ValueError("pixels: has neither weights nor a classifier")
     return RawPixels(**kwargs)

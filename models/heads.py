@@ -43,7 +43,7 @@ class PrototypeHead(nn.Module):
         return F.linear(embedding, F.normalize(self.prototypes, dim=-1))
 
 
-LAYERS = {cls.__name__: cls for cls in (nn.Linear, nn.BatchNorm1d, nn.GELU, nn.ReLU)}
+LAYERS = {layer.__name__: layer for layer in (nn.Linear, nn.BatchNorm1d, nn.GELU, nn.ReLU)}
 
 
 def described(head: nn.Sequential) -> list[list[Any]]:

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from models import methods
 from models.encoders import normalisation
 from winnow.config.bounds import bounded, known, one_of
 from winnow.config.errors import ParamsError
@@ -62,9 +63,18 @@ def check(params: Params, settings: Config) -> None:
     if len(fractions) != len(steps):
         given = f"{len(steps)} values for {len(fractions)} of curate.label_fractions"
         raise ParamsError(f"tasks.semi_supervised.steps: {given}; give one for each")
+    for name, arm in params.arms.items():
+        if settings.classifier == PROJECTION and not methods.has_projection(arm.method):
+            raise ParamsError(no_head(name, arm.method))
     known("tasks.semi_supervised.optimiser", settings.optimiser, list_optimizers())
     for name in settings.lists:
         known("tasks.semi_supervised.lists", name, params.datasets.tasks)
+
+
+def no_head(arm: str, method: str) -> str:
+    """Why no classifier can stand on an arm's projection head."""
+    given = f"tasks.semi_supervised.classifier: {PROJECTION}, but method {method} of arm {arm} has"
+    return f"{given} no projection head of two layers; give {POOLED}, or other arms"
 
 
 def semi_supervised(stage: Stage) -> None:
@@ -118,8 +128,7 @@ def measure(
     encoder, size = load_encoder(folder)
     head = load_projection(folder) if settings.classifier == PROJECTION else None
     if settings.classifier == PROJECTION and head is None:
-        method = f"method {params.arms[stage.arm].method} of arm {stage.arm} has no projection head"
-        raise ParamsError(f"tasks.semi_supervised.classifier: {PROJECTION}, but {method}; give {POOLED}")
+        raise ParamsError(no_head(stage.arm, params.arms[stage.arm].method))
     by = normalisation(encoder)
     labelled = examples(pool, labels.uids, size, params, frozenset(NEEDS), normalisation=by)
     refuse_few(labelled.labels, f"label list of {stage.set}")

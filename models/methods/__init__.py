@@ -126,3 +126,8 @@ def upcast(values: Tensor) -> Tensor:
 def load(name: str) -> Any:
     """The module of a method, with `.Config` and `.Method`; its file name is its key in params.yaml."""
     return importlib.import_module(f"models.methods.{name}")
+
+
+def has_projection(name: str) -> bool:
+    """Whether a method has a projection head of two layers or more."""
+    return bool(load(name).Method.projection is not Objective.projection)

@@ -25,6 +25,7 @@ PROVENANCE = "data/provenance"
 MODELS = "results/reference/models"  # a folder for each method that a reference was trained by
 ENCODERS = "results/pretrain"  # a folder for each arm
 WEIGHTS, CONFIG = "model.safetensors", "config.json"  # in a folder that timm reads
+RAW_PIXELS = "pixels"  # the backbone of models/encoders.py that is no model
 WEIGHT_FILES = (".safetensors", ".pth", ".pt", ".bin", ".ckpt", ".tar")
 
 
@@ -123,7 +124,7 @@ def _derive_datasets(params: Params) -> None:
     for arm in params.arms:
         for name, one in datasets.tasks.items():
             for task in one.tasks:
-                if task in params.cells:
+                if task in params.cells and _measures(params, task, arm):
                     data, lists = folder_of_set(params, name), _lists(params, task, name)
                     params.cells[task][f"{arm}.{name}"] = Cell(arm, name, data, *lists)
     read = (
@@ -137,6 +138,13 @@ def _derive_datasets(params: Params) -> None:
         "results/pretrain" if params.arms else NOTHING,
         "results/tasks" if any(params.cells.values()) else NOTHING,
     )
+
+
+def _measures(params: Params, task: str, arm: str) -> bool:
+    """Whether a task has something to read of an arm: raw pixels are no feature maps."""
+    backbone = params.backbones.get(params.arms[arm].backbone)
+    raw = backbone is not None and backbone.name == RAW_PIXELS
+    return not (raw and "maps" in declared("stages", task, "ENCODER_NEEDS"))
 
 
 def _lists(params: Params, task: str, task_set: str) -> tuple[str, str]:

@@ -36,8 +36,10 @@ class Logistic:
     def __init__(self, inputs: Tensor, labels: Tensor, classes: int) -> None:
         self.labels, self.classes, self.evaluations = labels, classes, 0
         self.curvature = max((1 - 1 / classes) / classes, 1e-3)
-        values, self.axes = torch.linalg.eigh(inputs.T @ inputs / len(inputs))
-        self.variances = values.clamp(min=float(values[-1]) * 1e-7)
+        values, axes = torch.linalg.eigh(inputs.T @ inputs / len(inputs))
+        # Where the features do not vary, as two of the three channels of a grey picture, weights stay 0.
+        vary = values > 1e-7 * values[-1]
+        self.variances, self.axes = values[vary], axes[:, vary]
         self.rotated = inputs @ self.axes
 
     def fit(self, l2: float, iterations: int) -> Tensor:

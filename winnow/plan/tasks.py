@@ -67,9 +67,9 @@ def _linear_probe(params: Params, backbone: Backbone, task_set: str, known: Know
     if settings["optimiser"] == "lbfgs":  # which ends where it has converged
         fits, sign = len(settings["l2"]), MOST
         passes = fits * most_evaluations(settings["iterations"])
-    counted = (known.set_classes(task_set)[0], passes, fits)
-    sizes = (split.value for split in splits)
-    spent = linear_probe_flops(*sizes, backbone_forward(backbone), backbone_width(backbone), *counted)
+    probe, val, test = (split.value for split in splits)
+    encoder = backbone_forward(backbone), backbone_width(backbone)
+    spent = linear_probe_flops(probe, val, test, *encoder, known.set_classes(task_set)[0], passes, fits)
     return Amount(spent, sign) + Amount(0, total(splits).sign)
 
 
