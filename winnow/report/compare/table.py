@@ -123,7 +123,7 @@ def choice(row: Row) -> str:
     """
     policy, version = str(row["policy"]), str(row["version"])
     if row.get("frozen"):
-        return FROZEN if "weights" in row else PIXELS if row["backbone"] == RAW_PIXELS else FLOOR
+        return FROZEN if "weights" in row else PIXELS if row.get("backbone") == RAW_PIXELS else FLOOR
     if row["mixture"]:
         shares = zip(parts(version), row["mixture"], strict=True)
         version = " + ".join(f"{100 * share:g} % {one}" for one, share in shares)
