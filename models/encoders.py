@@ -10,7 +10,7 @@ import timm
 import torch
 import torch.nn.functional as F
 from timm.layers import PatchEmbed
-from timm.models import is_model_in_modules
+from timm.models import is_model_in_modules, register_model
 from torch import Tensor, nn
 
 TRANSFORMERS = ("vision_transformer", "deit")  # timm's modules that take `img_size` and an `embed_layer`
@@ -27,6 +27,36 @@ class Normalisation(NamedTuple):
 
 
 OWN = Normalisation()  # of every encoder that is trained from scratch
+
+
+class RawPixels(nn.Module):
+    """The images themselves as features, averaged to at most `side` x `side` pixels: nothing is learned.
+
+    What a linear classifier reads from them is the floor of every encoder (2352 features at 28 px).
+    """
+
+    def __init__(self, img_size: int = 28, side: int = 28) -> None:
+        super().__init__()
+        self.side = min(side, img_size)
+        self.num_features = 3 * self.side**2
+
+    def forward(self, images: Tensor) -> Tensor:
+        return F.adaptive_avg_pool2d(images, self.side).flatten(1)
+
+
+@register_model
+def pixels(
+    pretrained: bool = False,
+    num_classes: int = 0,
+    pretrained_cfg: Any = None,
+    pretrained_cfg_overlay: Any = None,
+    cache_dir: Any = None,
+    **kwargs: Any,
+) -> RawPixels:
+    """`RawPixels` as a model of timm's, so that whatever takes a backbone takes it too."""
+    if pretrained or num_classes:
+        raise ValueError("pixels: has neither weights nor a classifier")
+    return RawPixels(**kwargs)
 
 
 class FlexiPatchEmbed(PatchEmbed):
@@ -93,6 +123,8 @@ def create(name: str, image_size: int, **kwargs: Any) -> nn.Module:
         raise ValueError(f"backbones: {name!r} is no timm model; near names: {', '.join(near) or 'none'}")
     if is_model_in_modules(name, TRANSFORMERS):
         kwargs = {"img_size": image_size, "dynamic_img_size": True, "embed_layer": FlexiPatchEmbed, **kwargs}
+    if name == pixels.__name__:
+        kwargs = {"img_size": image_size, **kwargs}
     try:
         encoder = timm.create_model(name, pretrained=False, num_classes=0, **kwargs)
     except (TypeError, AssertionError, RuntimeError) as error:

@@ -1,5 +1,7 @@
 """Projection heads: features (B, D) in, embeddings or logits (B, K) out."""
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -39,3 +41,41 @@ class PrototypeHead(nn.Module):
         """(B, D) -> cosine similarities (B, prototypes) in [-1, 1]."""
         embedding = F.normalize(self.mlp(features), dim=-1)
         return F.linear(embedding, F.normalize(self.prototypes, dim=-1))
+
+
+LAYERS = {layer.__name__: layer for layer in (nn.Linear, nn.BatchNorm1d, nn.GELU, nn.ReLU)}
+
+
+def described(head: nn.Sequential) -> list[list[Any]]:
+    """The layers of a head as plain values, from which `from_description` makes it again, without weights.
+
+    Raises:
+        ValueError: for a layer that is not in `LAYERS`.
+    """
+    found: list[list[Any]] = []
+    for layer in head:
+        name = type(layer).__name__
+        if name not in LAYERS:
+            raise ValueError(f"{name}: no layer of a projection head; allowed: {', '.join(LAYERS)}")
+        if isinstance(layer, nn.Linear):
+            found.append([name, layer.in_features, layer.out_features, layer.bias is not None])
+        else:
+            found.append([name, layer.num_features] if isinstance(layer, nn.BatchNorm1d) else [name])
+    return found
+
+
+def from_description(layers: list[list[Any]]) -> nn.Sequential:
+    """The head that `described` described."""
+    return nn.Sequential(*(LAYERS[name](*sizes) for name, *sizes in layers))
+
+
+class Projected(nn.Module):
+    """An encoder with layers of its projection head on top: images (B, 3, S, S) -> (B, D)."""
+
+    def __init__(self, encoder: nn.Module, head: nn.Sequential) -> None:
+        super().__init__()
+        self.encoder, self.head = encoder, head
+        self.num_features = [layer.out_features for layer in head if isinstance(layer, nn.Linear)][-1]
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.head(self.encoder(images))

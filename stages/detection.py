@@ -24,6 +24,8 @@ from winnow.training.weights import load_encoder
 
 MAIN = [[name] for name in SHORT]  # what is printed of the metrics, of boxes and of masks
 
+ENCODER_NEEDS = ("maps",)  # feature maps, which raw pixels are not
+
 
 def detection(stage: Stage) -> None:
     """Finetune a detector, report box and mask AP, and draw samples."""

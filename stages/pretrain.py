@@ -32,7 +32,7 @@ from winnow.training.initial_weights import InitialWeights
 from winnow.training.loop import COLUMNS, Loop, State
 from winnow.training.pace import Reading
 from winnow.training.schedule import recipe_of
-from winnow.training.weights import save_encoder
+from winnow.training.weights import save_encoder, save_projection
 
 
 def pretrain(stage: Stage) -> None:
@@ -63,6 +63,7 @@ def pretrain(stage: Stage) -> None:
             stage.facts |= UNMEASURED
     readings.write(state)
     save_encoder(stage.work, objective.exported(), params.backbones[arm.backbone])
+    save_projection(stage.work, objective.projection())
     trained, rejected = ({n: state.column(n, r).numpy() for n in COLUMNS} for r in (False, True))
     write_trace(stage.work / FILE, data.uids, trained, rejected)
     _record(stage, state, selection, len(data))

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from winnow.config.derive import MODELS, roles, start_within
+from winnow.config.derive import MODELS, RAW_PIXELS, roles, start_within
 from winnow.config.errors import ParamsError
 from winnow.config.parse import plugin_config
 from winnow.config.plugins import load_plugin
@@ -27,6 +27,7 @@ def check_plugins(params: Params, root: Path = Path()) -> None:
     from winnow.selection.compatibility import check_fit
 
     _check_backbones(params)
+    _check_pixels(params)
     _check_weights(params, root)
     _check_methods(params)
     for arm in params.arms.values():
@@ -132,6 +133,18 @@ def _check_backbones(params: Params) -> None:
         if error := forward_error(backbone, backbone.image_size):
             given = f"{backbone.name} at image_size {backbone.image_size} with kwargs {backbone.kwargs}"
             raise ParamsError(f"{key}: {given} cannot be built: {error}")
+
+
+def _check_pixels(params: Params) -> None:
+    """Check that raw pixels are nowhere trained."""
+    key = f"backbones.{{}}.name: {RAW_PIXELS}"
+    for name, arm in params.arms.items():
+        if params.backbones[arm.backbone].name == RAW_PIXELS and not arm.frozen:
+            given = f"{key.format(arm.backbone)} has nothing to train, and arms.{name} trains it"
+            raise ParamsError(f"{given}; set arms.{name}.frozen: true")
+    if params.reference.backbone and params.backbones[params.reference.backbone].name == RAW_PIXELS:
+        given = f"{key.format(params.reference.backbone)} has nothing to train, and a reference is trained"
+        raise ParamsError(f"reference.backbone: {given}; give another one")
 
 
 def _check_weights(params: Params, root: Path) -> None:

@@ -92,6 +92,12 @@ class Objective(nn.Module):
         """The encoder that is saved and evaluated."""
         return self.encoder
 
+    def projection(self) -> nn.Sequential | None:
+        """The layers of the exported encoder's projection head up to the second linear one, with what follows
+        it within the head's hidden part; None where the method has no such head.
+        """
+        return None
+
     def trained(self) -> nn.Module:
         """The encoder that the optimiser trains."""
         return self.encoder
@@ -120,3 +126,8 @@ def upcast(values: Tensor) -> Tensor:
 def load(name: str) -> Any:
     """The module of a method, with `.Config` and `.Method`; its file name is its key in params.yaml."""
     return importlib.import_module(f"models.methods.{name}")
+
+
+def has_projection(name: str) -> bool:
+    """Whether a method has a projection head of two layers or more."""
+    return bool(load(name).Method.projection is not Objective.projection)

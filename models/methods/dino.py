@@ -68,6 +68,12 @@ class Method(Objective):
         """The teacher's encoder, which is the one that DINO evaluates."""
         return self.teacher["encoder"]
 
+    def projection(self) -> nn.Sequential:
+        """The teacher's two hidden layers."""
+        mlp = self.teacher["head"].mlp
+        assert isinstance(mlp, nn.Sequential)
+        return mlp[:-1]
+
     def trained(self) -> nn.Module:
         """The student's encoder."""
         return self.student["encoder"]

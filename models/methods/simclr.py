@@ -35,6 +35,9 @@ class Method(Objective):
         self.encoder, self.config = encoder, config
         self.head = mlp(width(encoder), config.hidden, config.out)
 
+    def projection(self) -> nn.Sequential:
+        return self.head
+
     def compare(self, first: Tensor, second: Tensor) -> Losses:
         logits = similarities(torch.cat([first, second]), self.config.temperature)
         return Losses(losses(logits), logits[: len(first), len(first) :])

@@ -115,3 +115,16 @@ def test_an_encoder_says_how_its_inputs_are_normalised_wherever_it_is():
 def test_which_backbones_cut_patches():
     names = ("test_vit", "deit_tiny_patch16_224", "resnet18", "levit_128")
     assert [encoders.flexible(name) for name in names] == [True, True, False, False]
+
+
+def test_raw_pixels_are_a_backbone_of_means_by_numpy():
+    """At its own size the pixels themselves, at a larger one the means of blocks."""
+    images = torch.randn(2, 3, 8, 8)
+    same, small = encoders.create("pixels", 8, side=28), encoders.create("pixels", 8, side=4)
+    assert torch.equal(same(images), images.flatten(1))
+    blocks = images.numpy().reshape(2, 3, 4, 2, 4, 2).mean(axis=(3, 5))
+    torch.testing.assert_close(small(images), torch.tensor(blocks).flatten(1))
+    assert (encoders.width(same), encoders.width(small)) == (192, 48)
+    assert timm.is_model("pixels")
+    with pytest.raises(ValueError, match="^backbones: pixels at 8 px with .*depth.* cannot be built"):
+        encoders.create("pixels", 8, depth=2)

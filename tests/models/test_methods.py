@@ -9,6 +9,7 @@ import torch.nn.functional as F
 
 from models import methods
 from models.encoders import create
+from models.heads import Projected, described, from_description
 from models.methods import Batch, dino, siglip, simclr
 
 NAN = float("nan")
@@ -141,6 +142,20 @@ def test_what_pairs_say_is_what_the_losses_hold(name):
     """The reference keeps embeddings and makes pairs of them later: that must be the forward's own matrix."""
     method, given = build(name).eval(), batch(name)
     torch.testing.assert_close(method.pairs(*method.embed(given)), method(given).pair)
+
+
+@pytest.mark.parametrize("name", SIZES)
+def test_the_projection_head_is_that_of_the_exported_encoder(name):
+    """Arguments from the papers: SimCLR's two layers, DINO's two hidden ones; the others have none of two."""
+    method = build(name)
+    head = method.projection()
+    assert methods.has_projection(name) == (head is not None) == (name in ("simclr", "dino"))
+    if head is not None:
+        assert sum(isinstance(layer, torch.nn.Linear) for layer in head) == 2
+        top = Projected(method.exported(), head).eval()
+        images = torch.randn(3, 3, 28, 28)
+        assert top(images).shape == (3, top.num_features)
+        assert described(from_description(described(head))) == described(head)
 
 
 @pytest.mark.parametrize("name", SIZES)

@@ -76,6 +76,27 @@ def good():
             "tasks.semi_supervised.steps: 2 values for 1 of curate.label_fractions; give one for each",
         ),
         ("tasks.detection.objects", [4, 1], "tasks.detection: objects: [4, 1] is wrong; allowed"),
+        (
+            "tasks.semi_supervised.classifier",
+            "projection",
+            "tasks.semi_supervised.classifier: projection, but method supervised of arm supervised-",
+        ),
+        (
+            "tasks.semi_supervised.optimiser",
+            "sgdd",
+            "tasks.semi_supervised.optimiser: 'sgdd' is unknown; did",
+        ),
+        (
+            "tasks.semi_supervised.lists",
+            {"hold_out": "lists"},
+            "tasks.semi_supervised.lists: 'hold_out' is unknown; did you mean held_out?",
+        ),
+        (
+            "arms.supervised-pixels.frozen",
+            False,
+            "backbones.pixels.name: pixels has nothing to train, and arms.supervised-pixels trains it; set",
+        ),
+        ("reference.backbone", "pixels", "reference.backbone: backbones.pixels.name: pixels has nothing to"),
         ("tasks.semi_supervised.lr", float("nan"), "tasks.semi_supervised.lr: nan is out of range"),
         ("tasks.compare", {}, "tasks.compare: stages/compare.py has no Config, so it is no task"),
     ],

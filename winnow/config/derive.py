@@ -21,9 +21,11 @@ from winnow.config.plugins import declared
 from winnow.config.schema import CLEAN, POOL, REFERENCE, TASKS, Arm, Params, Policy
 
 DATASETS, VERSIONS, SPLITS = "data/datasets", "data/versions", "data/splits"
+PROVENANCE = "data/provenance"
 MODELS = "results/reference/models"  # a folder for each method that a reference was trained by
 ENCODERS = "results/pretrain"  # a folder for each arm
 WEIGHTS, CONFIG = "model.safetensors", "config.json"  # in a folder that timm reads
+RAW_PIXELS = "pixels"  # the backbone of models/encoders.py that is no model
 WEIGHT_FILES = (".safetensors", ".pth", ".pt", ".bin", ".ckpt", ".tar")
 
 
@@ -122,8 +124,9 @@ def _derive_datasets(params: Params) -> None:
     for arm in params.arms:
         for name, one in datasets.tasks.items():
             for task in one.tasks:
-                if task in params.cells:
-                    params.cells[task][f"{arm}.{name}"] = Cell(arm, name, folder_of_set(params, name))
+                if task in params.cells and _measures(params, task, arm):
+                    data, lists = folder_of_set(params, name), _lists(params, task, name)
+                    params.cells[task][f"{arm}.{name}"] = Cell(arm, name, data, *lists)
     read = (
         next(iter(datasets.tasks), None) if params.pretrain.readings == "first" else params.pretrain.readings
     )
@@ -135,6 +138,20 @@ def _derive_datasets(params: Params) -> None:
         "results/pretrain" if params.arms else NOTHING,
         "results/tasks" if any(params.cells.values()) else NOTHING,
     )
+
+
+def _measures(params: Params, task: str, arm: str) -> bool:
+    """Whether a task has something to read of an arm: raw pixels are no feature maps."""
+    backbone = params.backbones.get(params.arms[arm].backbone)
+    raw = backbone is not None and backbone.name == RAW_PIXELS
+    return not (raw and "maps" in declared("stages", task, "ENCODER_NEEDS"))
+
+
+def _lists(params: Params, task: str, task_set: str) -> tuple[str, str]:
+    """The folder of label lists that a task's `lists` names for a set, and the names of the set's images."""
+    folder = ((params.tasks[task] or {}).get("lists") or {}).get(task_set)
+    dataset = params.datasets.tasks[task_set].held_out_of or task_set
+    return (folder, f"{PROVENANCE}/{dataset}/sources.parquet") if folder else (NOTHING, NOTHING)
 
 
 def reference_of_model(model: str | None) -> str | None:

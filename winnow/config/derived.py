@@ -36,11 +36,15 @@ class Held:
 
 @dataclass
 class Cell:
-    """An arm that a task measures on a set, whose images lie in the folder `data`."""
+    """An arm that a task measures on a set, whose images lie in the folder `data`. `lists` is the folder of
+    label lists that the task reads for it, and `names` the file with its images' own names.
+    """
 
     arm: str
     set: str
     data: str
+    lists: str = NOTHING
+    names: str = NOTHING
 
 
 @dataclass

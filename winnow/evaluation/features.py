@@ -1,6 +1,6 @@
 """Frozen features, and a kNN classifier on them."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -19,6 +19,7 @@ from winnow.pool.pool import Pool
 from winnow.training.device import generator
 
 PLAIN = {"image": View()}
+CHUNK, SIMILARITIES = 1000, 2**28  # queries of kNN at once, and their similarities, 1 GB
 
 
 @torch.no_grad()
@@ -58,19 +59,30 @@ def features(encoder: nn.Module, data: Examples, fabric: Fabric) -> Tensor:
     return outputs(encoder, encoder, data, fabric)
 
 
-def knn_top1(
-    bank: Tensor, bank_labels: Tensor, queries: Tensor, labels: Tensor, k: int = 20, temperature: float = 0.07
-) -> float:
-    """Top-1 of a weighted k-nearest-neighbour vote on cosine similarity (DINO's protocol; arXiv 1805.01978).
+def knn_votes(
+    bank: Tensor, bank_labels: Tensor, queries: Tensor, ks: Sequence[int], temperature: float = 0.07
+) -> dict[int, Tensor]:
+    """For each k the votes (M, classes) of the k nearest by cosine, each exp(similarity / temperature), as in
+    DINO's protocol (arXiv 1805.01978). Where the bank holds fewer than k, all of them vote.
 
     Args:
         bank: features (N, D) with labels (N,).
-        queries: features (M, D) with labels (M,).
+        queries: features (M, D).
     """
-    similarity = F.normalize(queries, dim=1) @ F.normalize(bank, dim=1).T
-    near, index = similarity.topk(min(k, len(bank)), dim=1)
-    votes = torch.zeros(len(queries), int(bank_labels.max()) + 1)
-    votes.scatter_add_(1, bank_labels[index], (near / temperature).exp())
+    bank, classes = F.normalize(bank, dim=1), int(bank_labels.max()) + 1
+    most, rows = min(max(ks), len(bank)), max(1, min(CHUNK, SIMILARITIES // len(bank)))
+    votes: dict[int, list[Tensor]] = {k: [] for k in ks}
+    for part in F.normalize(queries, dim=1).split(rows):
+        near, index = (part @ bank.T).topk(most, dim=1)
+        weights, labels = (near / temperature).exp(), bank_labels[index]
+        for k, found in votes.items():
+            found.append(torch.zeros(len(part), classes).scatter_add_(1, labels[:, :k], weights[:, :k]))
+    return {k: torch.cat(found) for k, found in votes.items()}
+
+
+def knn_top1(bank: Tensor, bank_labels: Tensor, queries: Tensor, labels: Tensor, k: int = 20) -> float:
+    """Top-1 of those votes for queries (M, D) with labels (M,)."""
+    votes = knn_votes(bank, bank_labels, queries, [k])[k]
     return float((votes.argmax(dim=1) == labels).float().mean())
 
 

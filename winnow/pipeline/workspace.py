@@ -99,6 +99,11 @@ class Workspace:
         return self.hidden / "embeddings"
 
     @property
+    def features(self) -> Path:
+        """Features of frozen encoders: winnow/evaluation/kept_features.py."""
+        return self.hidden / "features"
+
+    @property
     def index_cache(self) -> Path:
         """The indexes of large pools as arrays: winnow/pool/index.py."""
         return self.hidden / "index"

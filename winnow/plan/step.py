@@ -166,6 +166,13 @@ def backbone_forward(backbone: Backbone) -> int:
     return encoder_forward(encoder, backbone.image_size)
 
 
+@by_value
+def backbone_width(backbone: Backbone) -> int:
+    """The number of features of one image."""
+    with torch.device("meta"):
+        return encoders.width(encoders.create(backbone.name, backbone.image_size, **backbone.kwargs))
+
+
 def own_size(name: str) -> int:
     """The image size, in pixels, that timm's weights of a model are for.
 

@@ -1,7 +1,7 @@
 """FLOPs of measuring encoders: the readings during training, and the tasks whose settings say their work.
 
-They follow stages/linear_probe.py, stages/semi_supervised.py and winnow/evaluation/readings.py. Any other
-task is unknown: detection, for one, counts a step when it runs it.
+Tasks are counted by the formulas that their stages read, winnow/evaluation/task_flops.py; readings follow
+winnow/evaluation/readings.py. Any other task is unknown: detection, for one, counts a step when it runs it.
 """
 
 from collections.abc import Callable
@@ -9,9 +9,11 @@ from collections.abc import Callable
 from models import methods
 from winnow.config.derived import Cell
 from winnow.config.schema import Arm, Backbone, Method, Params, View
-from winnow.plan.amount import MOST, NONE, UNKNOWN, Amount, total
+from winnow.evaluation.linear import most_evaluations
+from winnow.evaluation.task_flops import finetuning_flops, linear_probe_flops
+from winnow.plan.amount import EXACT, LEAST, MOST, NONE, UNKNOWN, Amount, total
 from winnow.plan.known import Known
-from winnow.plan.step import backbone_forward, own_reading, training_step
+from winnow.plan.step import backbone_forward, backbone_width, own_reading, training_step
 from winnow.selection.policy import UNIFORM
 
 BANK = 1000  # labelled images that a reading compares with: winnow/evaluation/readings.py
@@ -58,20 +60,30 @@ def task_flops(task: str, params: Params, cell: Cell, known: Known) -> Amount:
 
 
 def _linear_probe(params: Params, backbone: Backbone, task_set: str, known: Known) -> Amount:
-    images = total([known.split(task_set, split) for split in ("probe", "val", "test")])
-    return images * backbone_forward(backbone)
+    settings = params.tasks["linear_probe"]
+    splits = [known.split(task_set, split) for split in ("probe", "val", "test")]
+    fits = len(settings["lrs"]) * len(settings["weight_decays"])
+    passes, sign = fits * settings["epochs"], EXACT
+    if settings["optimiser"] == "lbfgs":  # which ends where it has converged
+        fits, sign = len(settings["l2"]), MOST
+        passes = fits * most_evaluations(settings["iterations"])
+    probe, val, test = (split.value for split in splits)
+    encoder = backbone_forward(backbone), backbone_width(backbone)
+    spent = linear_probe_flops(probe, val, test, *encoder, known.set_classes(task_set)[0], passes, fits)
+    return Amount(spent, sign) + Amount(0, total(splits).sign)
 
 
 def _semi_supervised(params: Params, backbone: Backbone, task_set: str, known: Known) -> Amount:
+    """With a classifier on a projection head at least that, for only the method knows the head's sizes."""
     settings, classes = params.tasks["semi_supervised"], known.set_classes(task_set)[0]
-    spent = NONE
+    spent, test = NONE, known.split(task_set, "test")
     for fraction, steps in zip(params.curate.label_fractions, settings["steps"], strict=False):
         labels = known.split(task_set, f"labels-{fraction:g}")
         size = settings["batch_size"] if labels.unknown else min(settings["batch_size"], labels.value)
         sign = labels.sign if size < settings["batch_size"] or labels.unknown else ""
-        spent += Amount(steps * _finetuning_step(backbone, size, classes), sign)
-        spent += known.split(task_set, "test") * backbone_forward(backbone)
-    return spent
+        step, forward = _finetuning_step(backbone, size, classes), backbone_forward(backbone)
+        spent += Amount(finetuning_flops(steps, step, test.value, forward), sign) + Amount(0, test.sign)
+    return spent * settings["draws"] + Amount(0, LEAST if settings["classifier"] == "projection" else EXACT)
 
 
 TASKS: dict[str, Callable[[Params, Backbone, str, Known], Amount]] = {

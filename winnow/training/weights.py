@@ -1,17 +1,20 @@
 """Encoders on disk, as `timm.create_model("local-dir:FOLDER", pretrained=True)` reads them."""
 
+import json
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import nn
 
 from models import encoders
+from models.heads import described, from_description
 from winnow.config.schema import Backbone
 from winnow.pipeline.files import read_json, write_json
 
 WEIGHTS, CONFIG = "model.safetensors", "config.json"
+PROJECTION, LAYERS = "projection.safetensors", "layers"
 MEND = "make it again with: dvc repro -f pretrain"
 
 
@@ -61,6 +64,32 @@ def load_encoder(folder: Path) -> tuple[nn.Module, int]:
         encoder.normalisation = encoders.Normalisation(mean, std)  # type: ignore[arg-type,assignment]
     load_weights(encoder, folder / WEIGHTS, MEND)
     return encoder.eval(), size
+
+
+def save_projection(folder: Path, head: nn.Sequential | None) -> None:
+    """Write projection.safetensors into `folder`: weights and layers of a projection head, or that there is
+    none.
+    """
+    layers = json.dumps(None if head is None else described(head))
+    save_weights(nn.Sequential() if head is None else head, folder / PROJECTION, {LAYERS: layers})
+
+
+def load_projection(folder: Path) -> nn.Sequential | None:
+    """The head that `save_projection` wrote, or None.
+
+    Raises:
+        ValueError: naming the file and the mend, if it is missing or damaged.
+    """
+    path = folder / PROJECTION
+    try:
+        with safe_open(path, framework="pt") as file:
+            layers = json.loads(file.metadata()[LAYERS])
+        head = None if layers is None else from_description(layers)
+    except (OSError, SafetensorError, ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{path}: no readable projection head ({error}); {MEND}") from None
+    if head is not None:
+        load_weights(head, path, MEND)
+    return head
 
 
 def save_weights(module: nn.Module, path: Path, metadata: dict[str, str] | None = None) -> None:

@@ -225,6 +225,25 @@ def test_a_cell_is_an_arm_on_a_set_by_a_task_that_the_set_names():
     assert (cell.arm, cell.set, cell.data) == ("plain", "birds", "data/datasets/tasks/birds")
 
 
+def test_raw_pixels_are_measured_by_what_reads_features_alone():
+    """Detection reads feature maps; the other arm is measured by it all the same."""
+    raw = broken(GOOD, "datasets.tasks.birds.tasks", ["linear_probe", "detection"])
+    raw["tasks"]["detection"] = {}
+    raw["arms"]["raw"] = {**raw["arms"]["plain"], "backbone": "raw", "frozen": True}
+    raw["backbones"]["raw"] = {"name": "pixels"}
+    found = {task: list(cells) for task, cells in parse(raw).cells.items()}
+    assert found["linear_probe"][-1] == "raw.birds"
+    assert found["detection"] == ["plain.birds"]
+
+
+def test_a_task_depends_on_the_lists_of_a_set_that_has_its_own():
+    """Else DVC would not see that a list changed; the names of a set's images are those of its dataset."""
+    params = parse(broken(GOOD, "tasks.semi_supervised", {"lists": {"birds": "lists/birds"}}))
+    cell = params.cells["semi_supervised"]["plain.birds"]
+    assert (cell.lists, cell.names) == ("lists/birds", "data/provenance/birds/sources.parquet")
+    assert params.cells["linear_probe"]["plain.birds"].lists == "conf/nothing"
+
+
 @pytest.mark.parametrize(
     ("readings", "expected"),
     [

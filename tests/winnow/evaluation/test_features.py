@@ -1,12 +1,13 @@
 """Readings of frozen features against scikit-learn."""
 
 import numpy as np
+import pytest
 import torch
 from sklearn.neighbors import KNeighborsClassifier
 
 from models.encoders import OWN, Normalisation, normalisation
 from winnow.config.schema import Run
-from winnow.evaluation.features import features, knn_top1, top_k
+from winnow.evaluation.features import features, knn_top1, knn_votes, top_k
 from winnow.loading.examples import examples
 from winnow.training.device import launch
 
@@ -19,12 +20,23 @@ def blobs(n, seed, classes=4, width=6):
     return torch.tensor(inputs, dtype=torch.float32), torch.tensor(labels)
 
 
-def test_knn_is_scikit_learns_with_the_same_weights():
+@pytest.mark.parametrize("chunk", [1000, 40])
+def test_knn_is_scikit_learns_with_the_same_weights(monkeypatch, chunk):
+    monkeypatch.setattr("winnow.evaluation.features.CHUNK", chunk)
     (x, y), (tx, ty) = blobs(300, 0), blobs(150, 1)
-    ours = knn_top1(x, y, tx, ty, k=20, temperature=0.07)
-    oracle = KNeighborsClassifier(20, metric="cosine", weights=lambda d: np.exp((1 - d) / 0.07))
-    oracle.fit(x.numpy(), y.numpy())
-    assert abs(ours - oracle.score(tx.numpy(), ty.numpy())) < 1e-6
+    votes = knn_votes(x, y, tx, [10, 20])
+    for k in (10, 20):
+        oracle = KNeighborsClassifier(k, metric="cosine", weights=lambda d: np.exp((1 - d) / 0.07))
+        oracle.fit(x.numpy(), y.numpy())
+        shares = votes[k] / votes[k].sum(dim=1, keepdim=True)
+        np.testing.assert_allclose(shares, oracle.predict_proba(tx.numpy()), atol=1e-4)
+        assert abs(knn_top1(x, y, tx, ty, k) - oracle.score(tx.numpy(), ty.numpy())) < 1e-6
+
+
+def test_knn_of_a_bank_smaller_than_k_asks_all_of_it():
+    (x, y), (tx, _) = blobs(7, 0), blobs(5, 1)
+    votes = knn_votes(x, y, tx, [7, 20])
+    assert torch.equal(votes[7], votes[20])
 
 
 def test_top_k_by_hand():

@@ -65,14 +65,18 @@ def test_what_was_measured_on_this_machine_comes_first(fresh, digits_params):
 
 @pytest.mark.slow
 def test_what_measures_encoders_is_counted_by_hand(fresh, digits_params):
-    """linear_probe: a forward of every image of its splits. Readings: 2 of bank and val, and of val by
-    the classifier, of 10 classes on 512 features.
+    """linear_probe: a forward of every image of its splits; at most 125 forwards and gradients of each of
+    three classifiers in 100 iterations of L-BFGS, axes and their products, logits, and kNN. Readings: 2 of
+    bank and val, and of val by the classifier, of 10 classes on 512 features.
     """
     found, splits = rows(digits_params, fresh, RATES), digits_params.datasets.tasks["held_out"].splits
     backbone = digits_params.backbones[digits_params.arms["supervised-uniform"].backbone]
     forward = backbone_forward(backbone)
     probe = found["linear_probe@supervised-uniform.held_out"]
-    assert probe.evaluate == Amount((splits.probe + splits.val + splits.test) * forward)
+    images = (splits.probe + splits.val + splits.test) * forward
+    fits = splits.probe * (2 * 2 * 512**2 + 3 * 125 * 2 * 2 * 512 * 10)
+    read = 2 * 512 * 10 * (3 * splits.val + splits.test) + 2 * splits.test * splits.probe * 512
+    assert probe.evaluate == Amount(images + fits + read, MOST)
     times, bank = digits_params.pretrain.evaluations, min(1000, splits.probe)
     read = found["pretrain@supervised-uniform"].evaluate
     logits = forward + 2 * 512 * 10

@@ -7,8 +7,16 @@ import timm
 import torch
 
 from models import encoders
+from models.heads import PrototypeHead, described, mlp
 from winnow.config.schema import Backbone
-from winnow.training.weights import load_encoder, load_weights, save_encoder, save_weights
+from winnow.training.weights import (
+    load_encoder,
+    load_projection,
+    load_weights,
+    save_encoder,
+    save_projection,
+    save_weights,
+)
 
 RESNET = Backbone("test_resnet", 28, {})
 VIT = Backbone("vit_tiny_patch16_224", 32, {"img_size": 32, "patch_size": 8, "depth": 2})
@@ -124,3 +132,19 @@ def test_weights_need_no_config(tmp_path):
     assert torch.equal(other.running_mean, module.running_mean)
     with pytest.raises(ValueError, match=r"w\.safetensors: weights of another model \(.*\); mend it$"):
         load_weights(torch.nn.BatchNorm1d(4), tmp_path / "w.safetensors", "mend it")
+
+
+@pytest.mark.parametrize("head", [mlp(6, 5, 4), PrototypeHead(6, 5, 4, 3).mlp[:-1]], ids=["simclr", "dino"])
+def test_a_projection_head_comes_back(head, tmp_path):
+    save_projection(tmp_path, head)
+    ours, features = load_projection(tmp_path), torch.randn(7, 6)
+    assert described(ours) == described(head)
+    torch.testing.assert_close(ours.eval()(features), head.eval()(features), rtol=0, atol=0)
+
+
+def test_no_projection_head_is_recorded_and_a_damaged_one_is_one_line(tmp_path):
+    save_projection(tmp_path, None)
+    assert load_projection(tmp_path) is None
+    (tmp_path / "projection.safetensors").write_bytes(b"no weights")
+    with pytest.raises(ValueError, match=f"projection.safetensors: no readable projection head .*{AGAIN}"):
+        load_projection(tmp_path)

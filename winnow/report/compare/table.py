@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from winnow.config.derive import parts
+from winnow.config.derive import RAW_PIXELS, parts
 from winnow.config.schema import CLEAN, POOL, REFERENCE, Params
 from winnow.pipeline.stages import Entry, Stages
 from winnow.pipeline.workspace import Workspace
@@ -23,6 +23,7 @@ from winnow.report.compare.inputs import PRETRAIN, metrics
 FLOPS = ("curate", "reference", "weights", "score", "train", "total")
 FROZEN = "the weights untouched"  # the choice of an arm that trains nothing
 FLOOR = "random encoder"  # and that starts from nothing: what any training has to beat
+PIXELS = "raw pixels"  # or has no encoder at all
 CONTROL = "uniform"  # the policy that selects nothing
 
 
@@ -122,7 +123,7 @@ def choice(row: Row) -> str:
     """
     policy, version = str(row["policy"]), str(row["version"])
     if row.get("frozen"):
-        return FROZEN if "weights" in row else FLOOR
+        return FROZEN if "weights" in row else PIXELS if row.get("backbone") == RAW_PIXELS else FLOOR
     if row["mixture"]:
         shares = zip(parts(version), row["mixture"], strict=True)
         version = " + ".join(f"{100 * share:g} % {one}" for one, share in shares)

@@ -142,6 +142,7 @@ def test_retrieval_on_the_test_split_has_columns_and_a_protocol(world):
         ({"version": "clean+reference"}, "clean + reference", False, True),
         ({"policy": "hard", "version": "clean"}, "hard on clean", False, True),
         ({"frozen": True}, "random encoder", False, False),
+        ({"frozen": True, "backbone": "pixels"}, "raw pixels", False, False),
         ({"frozen": True, "weights": {"path": "vit.pth"}}, "the weights untouched", False, False),
     ],
 )
