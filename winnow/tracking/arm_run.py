@@ -10,7 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from mlflow.entities import LoggedModelOutput, Metric
+from mlflow.entities import LoggedModelOutput, Metric, Run
 
 from winnow.config.derive import parts
 from winnow.evaluation.curve import FILE as CURVE
@@ -61,15 +61,23 @@ class ArmRun:
         """A new run with all of it; returns its id."""
         tags = {"winnow.kind": "arm", "winnow.arm": self.row["arm"], "mlflow.note.content": self.description}
         tags["winnow.energy_quality"] = self.row["energy_quality"]
-        run = self.runs.start("", self.row["arm"], tags)
+        times = (self.trained.info.start_time, self.trained.info.end_time) if self.trained else (None, None)
+        run = self.runs.start("", self.row["arm"], tags, times[0])
         self.runs.log_params(run, self.params)
         for version in parts(self.row["version"]):
             log_version(self.runs, run, version, "training")
         self._log_values(run, self._log_model(run))
         self._log_histories(run)
         self.runs.tag(run, {"winnow.digest": self.digest})  # last: a run that broke off is made again
-        self.runs.mlflow.set_terminated(run, "FINISHED")
+        self.runs.mlflow.set_terminated(run, "FINISHED", times[1])
         return run
+
+    @cached_property
+    def trained(self) -> Run | None:
+        """The run of the stage that made the encoder, if it was followed while it trained."""
+        found = digest(self.runs.workspace.root, self.entry)
+        stages = self.runs.find(STAGES, winnow__digest=found or "")
+        return next((run for run in stages if "winnow.late" not in run.data.tags), None)
 
     @property
     def params(self) -> dict[str, Any]:
@@ -140,11 +148,10 @@ class ArmRun:
                 (f"curve/{k}", v, int(row["step"])) for row in rows for k, v in row.items() if k != "step"
             ]
             self.runs.log_metrics(run, points, when)
-        found = digest(self.runs.workspace.root, self.entry)
-        for trained in self.runs.find(STAGES, winnow__digest=found or "")[:1]:
-            keys = [key for key in trained.data.metrics if key.startswith(SYSTEM)]
-            for key in keys:
-                self.runs.log_points(run, self.runs.mlflow.get_metric_history(trained.info.run_id, key))
+        for key in self.trained.data.metrics if self.trained else ():
+            if self.trained and key.startswith(SYSTEM):
+                history = self.runs.mlflow.get_metric_history(self.trained.info.run_id, key)
+                self.runs.log_points(run, history)
 
 
 def names(columns: Sequence[Column]) -> dict[str, Column]:

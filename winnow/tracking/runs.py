@@ -82,13 +82,13 @@ class Runs:
             page = answer.token or ""
         return found
 
-    def start(self, part: str, name: str, tags: Mapping[str, str]) -> str:
+    def start(self, part: str, name: str, tags: Mapping[str, str], when: int | None = None) -> str:
         """A new run of this workspace; returns its id. Its maker's process is noted, so that a run whose
-        maker was killed is told from one that goes on.
+        maker was killed is told from one that goes on. `when` is now by default, in milliseconds since 1970.
         """
         maker = {"winnow.host": socket.gethostname(), "winnow.pid": str(os.getpid())}
         own = {"winnow.workspace": self.name, **maker}
-        made = self.mlflow.create_run(self.experiment(part), tags={**own, **tags}, run_name=name)
+        made = self.mlflow.create_run(self.experiment(part), when, {**own, **tags}, name)
         return str(made.info.run_id)
 
     def tag(self, run: str, tags: Mapping[str, str]) -> None:

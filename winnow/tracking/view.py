@@ -1,9 +1,9 @@
 """The view that `winnow ui` links to: the current arms sorted by what they score, and charts of score against
 cost.
 
-MLflow keeps a shared view as a tag of the experiment, `mlflow.sharedViewState.KEY`, JSON that is deflated and
-in base64; `?viewStateShareKey=KEY` opens it. Its form is that of MLflow's browser code (3.17), where charts
-and sections are listed under `compareRunCharts` and `compareRunSections`.
+MLflow keeps a saved view as a tag of the experiment, `mlflow.sharedViewState.KEY`: its name, and its state as
+JSON, deflated and in base64; `?viewStateShareKey=KEY` opens it, and the menu `Views` lists it. The form of
+the state is that of MLflow's browser code (3.17).
 """
 
 import base64
@@ -16,18 +16,15 @@ from typing import Any
 
 from winnow.pipeline.workspace import Workspace
 from winnow.tracking.runs import STAGES, Runs
+from winnow.tracking.stage_run import now
 
 TAG = "mlflow.sharedViewState."
 NOTE = "mlflow-url"  # in .winnow/, for as long as `make ui` runs: flows/environment.py
-COSTS = {"cost/tflops": "10^12 FLOPs", "cost/gco2e": "gCO2e"}
-PARAMS = ("policy", "method", "backbone", "version", "version_digest", "seed")
-AGAINST, SCORES, SPENT, CURVES, SYSTEM = (
-    "Accuracy against cost",
-    "Accuracy",
-    "Cost",
-    "Training",
-    "System metrics",
-)
+COSTS = ("cost/tflops", "cost/gco2e")
+# Parameters and costs with the widths of their columns, in pixels; a score needs more.
+PARAMS = {"policy": 100, "method": 95, "backbone": 95, "version": 90, "version_digest": 110, "seed": 50}
+COST_WIDTH, SCORE_WIDTH, NAME_WIDTH = 90, 235, 190
+AGAINST, SCORES, SPENT, SYSTEM = "Accuracy against cost", "Accuracy", "Cost", "System metrics"
 MAIN = "linear_probe"
 
 
@@ -40,8 +37,8 @@ def share(runs: Runs, scores: Sequence[str], averaged: bool) -> None:
     """
     mains = [name for name in scores if name.rsplit("/", 1)[1] == MAIN] or list(scores)
     main = mains[-1] if mains else None
-    _store(runs, "", _comparison(runs, main, scores, averaged))
-    _store(runs, STAGES, _stages(runs))
+    _store(runs, "", f"Arms of {runs.name}", _comparison(runs, main, scores, averaged))
+    _store(runs, STAGES, f"Stages of {runs.name}", _stages(runs))
 
 
 def link(runs: Runs, server: str, part: str = "") -> str | None:
@@ -58,30 +55,37 @@ def _key(runs: Runs) -> str:
     return runs.name
 
 
-def _store(runs: Runs, part: str, state: dict[str, Any]) -> None:
+def _store(runs: Runs, part: str, name: str, state: dict[str, Any]) -> None:
     """Set the tag, unless it is the same; the link stays what it was."""
-    experiment = runs.mlflow.get_experiment(runs.experiment(part))
+    experiment, tag = runs.mlflow.get_experiment(runs.experiment(part)), TAG + _key(runs)
     packed = base64.b64encode(zlib.compress(json.dumps(state, sort_keys=True).encode(), 9)).decode()
-    value = f"deflate;{packed}"
-    if experiment.tags.get(TAG + _key(runs)) != value:
-        runs.mlflow.set_experiment_tag(experiment.experiment_id, TAG + _key(runs), value)
+    view = {"name": name, "state": f"deflate;{packed}"}
+    before = json.loads(experiment.tags.get(tag, "{}"))
+    if {key: before.get(key) for key in view} != view:
+        dated = view | {"createdAt": before.get("createdAt", now()), "updatedAt": now()}
+        runs.mlflow.set_experiment_tag(experiment.experiment_id, tag, json.dumps(dated))
 
 
 def _comparison(runs: Runs, main: str | None, scores: Sequence[str], averaged: bool) -> dict[str, Any]:
     group = {"aggregateFunction": "average", "groupByKeys": [{"mode": "param", "groupByData": "arm"}]}
-    columns = [_column("metrics", name) for name in (*([main] if main else []), *COSTS)]
-    columns += [_column("metrics", name) for name in scores if name != main]
-    columns += [_column("params", name) for name in PARAMS]
+    widths = {"tags.`mlflow.runName`": NAME_WIDTH}
+    widths |= {_column("params", name): width for name, width in PARAMS.items()}
+    widths |= {_column("metrics", name): SCORE_WIDTH for name in ([main] if main else [])}
+    widths |= {_column("metrics", name): COST_WIDTH for name in COSTS}
+    widths |= {_column("metrics", name): SCORE_WIDTH for name in scores if name != main}
     return {
         "searchFilter": f"tags.`winnow.current` = 'true' and tags.`winnow.workspace` = '{runs.name}'",
         "orderByKey": _column("metrics", main) if main else "attributes.start_time",
         "orderByAsc": False,
-        "selectedColumns": columns,
-        "columnOrder": [],
+        "selectedColumns": list(widths)[1:],
+        "columnOrder": list(widths),
+        "columnWidths": widths,
         "runsHiddenMode": "SHOW_ALL",
         "groupBy": group if averaged else None,
         "isAccordionReordered": True,
-        "compareRunSections": [_section(name, open=name != SYSTEM) for name in _SECTIONS],
+        "compareRunSections": [
+            _section(name, open=name != SYSTEM) for name in (AGAINST, SCORES, SPENT, SYSTEM)
+        ],
         "compareRunCharts": _charts(main, scores),
     }
 
@@ -99,30 +103,21 @@ def _stages(runs: Runs) -> dict[str, Any]:
     }
 
 
-_SECTIONS = (AGAINST, SCORES, SPENT, CURVES, SYSTEM)
-
-
 def _charts(main: str | None, scores: Sequence[str]) -> list[dict[str, Any]]:
     charts = []
-    for cost, unit in COSTS.items():
-        for score in [main] if main else []:
-            title = f"{_short(score)}, %, against {unit}"
-            axes = {"xaxis": {"key": cost, "type": "METRIC"}, "yaxis": {"key": score, "type": "METRIC"}}
-            charts.append({**_chart("SCATTER", AGAINST, title, 100), **axes})
-    bars = [(SCORES, score, f"{_short(score)}, %") for score in scores]
-    bars += [(SPENT, cost, f"{cost}, {unit}") for cost, unit in COSTS.items()]
-    for section, metric, title in bars:
-        charts.append({**_chart("BAR", section, title, 100), "metricKey": metric})
-    return charts
+    for cost in COSTS if main else ():
+        axes = {"xaxis": {"key": cost, "type": "METRIC"}, "yaxis": {"key": main, "type": "METRIC"}}
+        charts.append(_chart("SCATTER", AGAINST, cost) | axes)
+    bars = [(SCORES, score) for score in scores] + [(SPENT, cost) for cost in COSTS]
+    return charts + [_chart("BAR", section, metric) | {"metricKey": metric} for section, metric in bars]
 
 
-def _chart(kind: str, section: str, title: str, count: int) -> dict[str, Any]:
+def _chart(kind: str, section: str, metric: str) -> dict[str, Any]:
     return {
         "type": kind,
-        "uuid": _uuid(f"{kind} {section} {title}"),
+        "uuid": _uuid(f"{kind} {section} {metric}"),
         "metricSectionId": _uuid(section),
-        "displayName": title,
-        "runsCountToCompare": count,
+        "runsCountToCompare": 100,
         "isGenerated": False,
         "deleted": False,
     }
@@ -130,10 +125,6 @@ def _chart(kind: str, section: str, title: str, count: int) -> dict[str, Any]:
 
 def _section(name: str, open: bool) -> dict[str, Any]:
     return {"uuid": _uuid(name), "name": name, "display": open, "isReordered": False, "deleted": False}
-
-
-def _short(score: str) -> str:
-    return score.removeprefix("accuracy/").replace("/", " ")
 
 
 def _column(kind: str, name: str) -> str:
