@@ -91,7 +91,7 @@ class ArmRun:
         }
         more = {key: value for key, value in self.settings["arm"].items() if key not in named}
         rest = {key: value for key, value in self.settings.items() if key != "seed"} | {"arm": more}
-        return named | {f"{key}_settings": value for key, value in rest.items()}
+        return named | {"settings": rest}
 
     @property
     def description(self) -> str:

@@ -79,8 +79,8 @@ def _alive(run: Run) -> bool:
     """Whether the process that logs a run is there; on another machine nobody here knows, so yes."""
     import psutil
 
-    if run.data.tags["winnow.host"] != socket.gethostname():
-        return True
+    if run.data.tags.get("winnow.host") != socket.gethostname():
+        return "winnow.host" in run.data.tags  # a late run that broke off has none
     try:
         command = psutil.Process(int(run.data.tags["winnow.pid"])).cmdline()
     except psutil.Error:

@@ -6,7 +6,6 @@ import fcntl
 import hashlib
 import json
 import os
-import socket
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import Any
 from mlflow import MlflowClient
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, Run, RunTag
 
+from winnow.ledger.requested_by import requested_by
 from winnow.pipeline.workspace import Workspace
 
 EXPERIMENT, STAGES = "winnow", "stages"
@@ -83,11 +83,10 @@ class Runs:
         return found
 
     def start(self, part: str, name: str, tags: Mapping[str, str], when: int | None = None) -> str:
-        """A new run of this workspace; returns its id. Its maker's process is noted, so that a run whose
-        maker was killed is told from one that goes on. `when` is now by default, in milliseconds since 1970.
+        """A new run of this workspace; returns its id. `when` is now by default, in milliseconds since
+        1970.
         """
-        maker = {"winnow.host": socket.gethostname(), "winnow.pid": str(os.getpid())}
-        own = {"winnow.workspace": self.name, **maker}
+        own = {"winnow.workspace": self.name, "mlflow.user": requested_by()["by"].split(" <")[0]}
         made = self.mlflow.create_run(self.experiment(part), when, {**own, **tags}, name)
         return str(made.info.run_id)
 

@@ -1,6 +1,8 @@
 """The MLflow run of one stage, filled from the files that the stage wrote."""
 
 import hashlib
+import os
+import socket
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -41,7 +43,9 @@ class StageRun:
         if entry.arm:
             tags |= {"winnow.arm": entry.arm, **{f"winnow.{kind}": found["arm"][kind] for kind in CHOSEN}}
         tags |= {"winnow.set": entry.set} if entry.set else {}
-        tags |= {"winnow.late": "true"} if late else {}
+        # Its maker's process tells a run that goes on from one whose maker was killed.
+        maker = {"winnow.host": socket.gethostname(), "winnow.pid": str(os.getpid())}
+        tags |= {"winnow.late": "true"} if late else maker
         one = cls(runs, entry, runs.start(STAGES, entry.address, tags))
         runs.log_params(one.id, found)
         for version in entry.reads_versions:
