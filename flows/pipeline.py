@@ -76,28 +76,22 @@ def _begin(root: Path, dag: Dag, force: bool) -> Execution:
 
 
 def _run(dag: Dag, execution: Execution, max_parallel: int) -> None:
-    """Run every group as a flow of its own, which the graph of the run shows as one box that opens."""
-    together = groups(dag)
-    holder = {stage: name for name, stages in together.items() for stage in stages}
-    ends: dict[str, State[Any]] = {}
-    for name, stages in together.items():
-        needed = {holder[need] for stage in stages for need in dag[stage]} - {name}
-        # The tasks say which stage failed; a group that waits for a failed one must still begin.
-        waits: list[Any] = [allow_failure(ends[group]) for group in ends if group in needed]
+    """Run one group after the other, each as a flow of its own, which the graph shows as a box that opens."""
+    shared = _Shared(dag, execution)
+    for name, stages in groups(dag).items():
         runner: Any = ThreadPoolTaskRunner(max_workers=max_parallel)
-        group = stage_group.with_options(task_runner=runner)
-        ends[name] = group(name, stages, _Hidden(dag, execution), return_state=True, wait_for=waits)
+        stage_group.with_options(task_runner=runner)(name, stages, shared, return_state=True)
 
 
-class _Hidden:
-    """A parameter that Prefect does not look into: it would copy what the groups share."""
+class _Shared:
+    """What the groups share; a class, because Prefect would look into a dictionary and copy what it holds."""
 
     def __init__(self, dag: Dag, execution: Execution) -> None:
         self.dag, self.execution = dag, execution
 
 
 @flow(name="stages", flow_run_name="{name}", persist_result=False, validate_parameters=False)
-def stage_group(name: str, stages: list[str], shared: _Hidden) -> State[Any]:
+def stage_group(name: str, stages: list[str], shared: _Shared) -> State[Any]:
     """Bring the stages of one name up to date."""
     dag, execution = shared.dag, shared.execution
     futures: dict[str, Any] = {}
