@@ -11,6 +11,8 @@ from winnow.config.plugins import CODE
 from winnow.pipeline.files import write_json
 from winnow.pipeline.workspace import Workspace
 from winnow.report.compare.groups import grouped
+from winnow.tracking import comparison
+from winnow.tracking.runs import Runs
 
 OVERRIDES = ["dataset=digits", "scale=debug", "arms=uniform,easy,hard"]
 SCORES = {"supervised-uniform": 0.813, "supervised-easy": 0.853, "supervised-hard": 0.746}
@@ -94,9 +96,23 @@ class Results:
         (folder / "plots/spending.png").write_bytes(b"png")
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def results(tmp_path_factory):
     return Results(tmp_path_factory.mktemp("comparison") / "mine")
+
+
+@pytest.fixture(scope="session")
+def runs(results):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
+        return Runs(results.workspace)
+
+
+@pytest.fixture(scope="session")
+def published(results, runs):
+    """The runs of the arms, by their names, published once."""
+    assert comparison.publish(runs) == list(results.rows)
+    return {run.info.run_name: run for run in runs.find()}
 
 
 @pytest.fixture(scope="session")

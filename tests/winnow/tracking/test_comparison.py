@@ -17,25 +17,16 @@ from winnow.tracking.runs import Runs
 pytestmark = pytest.mark.slow
 
 
-@pytest.fixture(scope="module")
-def runs(results):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
-        yield Runs(results.workspace)
-
-
-@pytest.fixture(scope="module")
-def published(results, runs):
-    assert comparison.publish(runs) == list(results.rows)
-    return {run.info.run_name: run for run in runs.find()}
-
-
 def state(runs):
     """What the shared view holds, read as MLflow's browser code reads it."""
     tags = runs.mlflow.get_experiment(runs.experiment()).tags
-    (tag,) = [value for key, value in tags.items() if key.startswith("mlflow.sharedViewState.")]
-    packed = json.loads(tag)["state"].removeprefix("deflate;")
+    packed = json.loads(tags[f"mlflow.sharedViewState.{runs.name}"])["state"].removeprefix("deflate;")
     return json.loads(zlib.decompress(base64.b64decode(packed)))
+
+
+def current(runs):
+    found = runs.find(winnow__current="true", winnow__workspace=runs.name)
+    return {run.info.run_name: run.info.run_id for run in found}
 
 
 def test_an_arm_is_one_run_with_what_it_chose_cost_and_scored(results, published):
@@ -94,7 +85,8 @@ def test_the_same_results_again_add_nothing(results, runs, published):
         assert comparison.publish(runs) == []
     finally:
         params.write_text(text)
-    assert {run.info.run_id for run in runs.find()} == {run.info.run_id for run in published.values()}
+    mine = runs.find(winnow__workspace=runs.name)
+    assert {run.info.run_id for run in mine} == {run.info.run_id for run in published.values()}
     assert runs.mlflow.get_experiment(runs.experiment()).tags == tags
 
 
@@ -104,7 +96,10 @@ def test_an_arm_that_changed_gets_a_new_run_and_yesterdays_stays(results, runs, 
     row["tasks"]["held_out"]["linear_probe.top1"] += 0.01
     results.write()
     assert comparison.publish(runs) == ["supervised-easy"]
-    shown = {run.info.run_name: run.info.run_id for run in runs.find(winnow__current="true")}
+    shown = {
+        run.info.run_name: run.info.run_id
+        for run in runs.find(winnow__current="true", winnow__workspace=runs.name)
+    }
     assert set(shown) == set(results.rows)
     assert shown["supervised-easy"] != old
     assert [run.info.run_id for run in runs.find(winnow__current="false")] == [old]
@@ -114,7 +109,10 @@ def test_an_arm_that_changed_gets_a_new_run_and_yesterdays_stays(results, runs, 
     )
     results.write()
     assert comparison.publish(runs) == []
-    shown = {run.info.run_name: run.info.run_id for run in runs.find(winnow__current="true")}
+    shown = {
+        run.info.run_name: run.info.run_id
+        for run in runs.find(winnow__current="true", winnow__workspace=runs.name)
+    }
     assert shown["supervised-easy"] == old
 
 
@@ -127,20 +125,26 @@ def test_the_view_filters_the_current_arms_and_sorts_by_what_they_score(runs, pu
     assert found["groupBy"] is None
 
 
-def test_arms_with_several_seeds_are_runs_that_the_view_averages(make_results, tmp_path, monkeypatch):
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+def test_arms_with_several_seeds_are_runs_that_the_view_averages(
+    runs, published, make_results, tmp_path, monkeypatch
+):
+    """In a store that two workspaces share: each has its own current arms and its own view."""
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", runs.uri)
     results = make_results(
         tmp_path / "seeds", ["dataset=digits", "scale=debug", "arms=uniform,easy", "seeds=2"]
     )
-    runs = Runs(results.workspace)
-    assert len(comparison.publish(runs)) == 4
-    assert state(runs)["groupBy"]["groupByKeys"] == [{"mode": "param", "groupByData": "arm"}]
-    arms = [(run.data.params["arm"], run.data.params["seed"]) for run in runs.find()]
+    mine = Runs(results.workspace)
+    assert len(comparison.publish(mine)) == 4
+    assert state(mine)["groupBy"]["groupByKeys"] == [{"mode": "param", "groupByData": "arm"}]
+    found = mine.find(winnow__workspace=mine.name)
+    arms = [(run.data.params["arm"], run.data.params["seed"]) for run in found]
     assert sorted(arms) == [(f"supervised-{name}", seed) for name in ("easy", "uniform") for seed in "01"]
+    assert len(runs.find(winnow__workspace=runs.name, winnow__current="true")) == len(published)
 
 
-def test_the_link_needs_a_comparison(tmp_path, winnow, monkeypatch):
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/empty.db")
+def test_the_link_needs_a_comparison(winnow, published, monkeypatch):
+    monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "another")
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     found = winnow("ui")
     assert found.stdout == "http://127.0.0.1:5000/#/experiments?workflowType=machine_learning\n"
     assert "no comparison there yet" in found.stderr
@@ -162,6 +166,6 @@ def test_names_of_scores():
 
 
 @pytest.fixture
-def winnow(tmp_path, monkeypatch, results):
+def winnow(monkeypatch, results):
     monkeypatch.chdir(results.workspace.root)
     return lambda *words: CliRunner().invoke(main, list(words))
