@@ -61,8 +61,7 @@ def pipeline(targets: list[str] | None = None, force: bool = False, max_parallel
 
 
 def _begin(root: Path, dag: Dag, force: bool) -> Execution:
-    # The id too: a name may come twice in a database's life, and this one names a file and the parent run in
-    # MLflow.
+    # The id too: a name may come twice in a database's life, and this one names a file and runs in MLflow.
     name = re.sub(r"[^\w.-]+", "-", f"{flow_run.name}-{str(flow_run.id)[-8:]}")
     surroundings = {
         **environment.defaults(root),
