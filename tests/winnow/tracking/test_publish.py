@@ -54,11 +54,10 @@ def test_a_stage_has_its_run_and_nothing_else_has(project):
     assert {"metrics.json", "cost.json", "files.json"} <= names
 
 
-@pytest.mark.parametrize("execution", ["one", "two"])
-def test_what_did_not_change_adds_nothing(project, execution):
-    """Neither published again, nor in a later execution, for which DVC ran nothing or used its cache."""
+def test_what_did_not_change_adds_nothing(project):
+    """Not even in a later execution, for which DVC ran nothing or used its cache."""
     before = len(runs(project)[1])
-    done = run(project, "winnow.cli.main", "publish", WINNOW_EXECUTION=execution)
+    done = run(project, "winnow.cli.main", "publish", WINNOW_EXECUTION="two")
     assert done.stdout == "published 0 stages and 0 arms to MLflow\n"
     assert len(runs(project)[1]) == before
 
