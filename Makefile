@@ -9,7 +9,7 @@ export DO_NOT_TRACK = true
 export DVC_NO_ANALYTICS = 1
 export DVC_SITE_CACHE_DIR = $(CURDIR)/.dvc/tmp/site
 export MLFLOW_DISABLE_TELEMETRY = true
-# One MLflow parent run for everything that one `make repro` does. The tracking database may be anywhere: MLFLOW_TRACKING_URI.
+# One name in MLflow for all stages that one `make repro` runs. The tracking database may be anywhere: MLFLOW_TRACKING_URI.
 repro: export WINNOW_EXECUTION ?= $(shell date +%Y%m%d-%H%M%S)
 
 .PHONY: help setup repro demo test test-fast lint ui clean
@@ -50,7 +50,7 @@ lint: $(READY) ## ruff and mypy
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 
-ui: $(READY) ## the Prefect server and the MLflow UI on this machine; Ctrl-C stops both
+ui: $(READY) ## Prefect with a worker for the nightly run, and MLflow, on this machine; prints the link to the arms
 	@$(BIN)/python -m flows.ui
 
 clean: ## remove what the pipeline made (not .venv, not DVC's cache)

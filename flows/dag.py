@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterable
 from graphlib import TopologicalSorter
 from pathlib import Path
@@ -50,6 +51,38 @@ def order(dag: Dag) -> list[str]:
     return list(TopologicalSorter(dag).static_order())
 
 
+def groups(dag: Dag) -> dict[str, list[str]]:
+    """Stages that stand in dvc.yaml as one, `pretrain` with all its arms, as one group, every group after
+    those that it needs.
+
+    Where the stages of one name cannot all come before another's, because a version is made by the encoder of
+    an arm and another arm trains on it, the name has several groups: `refine`, `refine 2`.
+    """
+    left, found, times = list(dag), dict[str, list[str]](), Counter[str]()
+    while left:
+        ready = {name: _together(dag, left, name) for name in dict.fromkeys(map(_name, left))}
+        whole = [name for name in ready if len(ready[name]) == sum(_name(one) == name for one in left)]
+        name = next(iter(whole), None) or next(name for name in ready if ready[name])
+        times[name] += 1
+        found[name if times[name] == 1 else f"{name} {times[name]}"] = ready[name]
+        left = [stage for stage in left if stage not in ready[name]]
+    return found
+
+
+def _together(dag: Dag, left: list[str], name: str) -> list[str]:
+    """Of the stages that are left, those of one name that need nothing else that is left, in their order."""
+    missing, chosen = set(left), list[str]()
+    for stage in order({one: [need for need in dag[one] if need in missing] for one in left}):
+        if _name(stage) == name and missing.isdisjoint(dag[stage]):
+            chosen.append(stage)
+            missing.discard(stage)
+    return chosen
+
+
+def _name(stage: str) -> str:
+    return stage.split("@")[0]
+
+
 def affected(dag: Dag, changed: Iterable[str]) -> set[str]:
     """The changed stages and everything downstream of them."""
     found = set(changed) & dag.keys()
@@ -65,7 +98,7 @@ def changed(root: Path) -> set[str]:
 
 
 def _expand(dag: Dag, target: str) -> list[str]:
-    found = [stage for stage in dag if stage == target or stage.split("@")[0] == target]
+    found = [stage for stage in dag if target in (stage, _name(stage))]
     if not found:
         raise ValueError(f"no stage {target!r} in dvc.yaml; there are {', '.join(sorted(dag))}")
     return found

@@ -1,10 +1,10 @@
-"""The nightly run. Three commands, each in its own terminal but the second:
+"""The nightly run: creates or updates pipeline/nightly on the Prefect server from prefect.yaml, as often as
+you like.
 
-    make ui                                # the server
-    python -m flows.deployments            # creates or updates pipeline/nightly from prefect.yaml; as often
-                                           as you like
-    prefect worker start --pool local      # runs what is due, with PREFECT_API_URL as the second command
-                                           prints it
+`make ui` does it at its start, and starts a worker, which runs what is due. For a server of your own:
+
+    PREFECT_API_URL=http://host:4200/api python -m flows.deployments
+    prefect worker start --pool local      # as the first command prints it
 
 A schedule that was paused in the browser stays paused; Prefect alone would wake it at each deployment.
 """

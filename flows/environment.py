@@ -57,6 +57,11 @@ def server_note(repository: Path) -> Path:
     return repository / ".winnow" / "prefect-api-url"
 
 
+def mlflow_note(repository: Path) -> Path:
+    """The same for the address of MLflow; `winnow ui` reads it."""
+    return repository / ".winnow" / "mlflow-url"
+
+
 def answers(api_url: str, path: str = "/health") -> bool:
     """Whether any server answers there; one that refuses (such as a cloud that wants a key) answers too."""
     try:

@@ -1,4 +1,5 @@
-"""One execution of the pipeline: a Prefect task for each DVC stage, in the order of DVC's DAG.
+"""One execution of the pipeline: a Prefect task for each DVC stage, in the order of DVC's DAG, and a flow
+around the tasks of each name, so that a graph of dozens of stages is read as one of a dozen boxes.
 
 `python -m flows.pipeline [--force] [--target STAGE ...] [--parallel N]` needs no server. DVC decides what
 runs and remembers what ran; Prefect orders and reports.
@@ -27,7 +28,7 @@ from prefect.states import Completed, Failed
 from prefect.task_runners import ThreadPoolTaskRunner
 
 from flows import environment
-from flows.dag import Dag, DvcError, affected, changed, graph, order, select
+from flows.dag import Dag, DvcError, affected, changed, graph, groups, order, select
 from flows.processes import Children
 from flows.stage import Execution, reproduce
 
@@ -49,21 +50,18 @@ def pipeline(targets: list[str] | None = None, force: bool = False, max_parallel
         execution = _begin(root, dag, force)
     except (DvcError, ValueError) as error:
         return Failed(message=str(error))
-    runner: ThreadPoolTaskRunner[Any] = ThreadPoolTaskRunner(max_workers=max_parallel)
-    with runner:
-        try:
-            _submit(runner, dag, execution)
-            _publish(execution)
-        except BaseException:  # a failure, Ctrl-C, or Prefect's TerminationSignal on cancel
-            execution.children.stop()
-            raise
+    try:
+        _run(dag, execution, max_parallel)
+        _publish(execution)
+    except BaseException:  # a failure, Ctrl-C, or Prefect's TerminationSignal on cancel
+        execution.children.stop()
+        raise
     _artifacts(root, dag, execution)
     return _verdict(execution.states)
 
 
 def _begin(root: Path, dag: Dag, force: bool) -> Execution:
-    # The id too: a name may come twice in a database's life, and this one names a file and the parent run in
-    # MLflow.
+    # The id too: a name may come twice in a database's life, and this one names a file and runs in MLflow.
     name = re.sub(r"[^\w.-]+", "-", f"{flow_run.name}-{str(flow_run.id)[-8:]}")
     surroundings = {
         **environment.defaults(root),
@@ -76,20 +74,43 @@ def _begin(root: Path, dag: Dag, force: bool) -> Execution:
     return Execution(Children(root, surroundings), todo, force)
 
 
-def _submit(runner: Any, dag: Dag, execution: Execution) -> None:
+def _run(dag: Dag, execution: Execution, max_parallel: int) -> None:
+    """Run one group after the other, each as a flow of its own, which the graph shows as a box that opens."""
+    shared = _Shared(dag, execution)
+    for name, stages in groups(dag).items():
+        runner: Any = ThreadPoolTaskRunner(max_workers=max_parallel)
+        stage_group.with_options(task_runner=runner)(name, stages, shared, return_state=True)
+
+
+class _Shared:
+    """What the groups share; a class, because Prefect would look into a dictionary and copy what it holds."""
+
+    def __init__(self, dag: Dag, execution: Execution) -> None:
+        self.dag, self.execution = dag, execution
+
+
+@flow(name="stages", flow_run_name="{name}", persist_result=False, validate_parameters=False)
+def stage_group(name: str, stages: list[str], shared: _Shared) -> State[Any]:
+    """Bring the stages of one name up to date."""
+    dag, execution = shared.dag, shared.execution
     futures: dict[str, Any] = {}
-    for stage in order(dag):
-        parameters = {"stage": stage, "needs": dag[stage], "execution": execution}
+    for stage in stages:
         # allow_failure, because the task itself says which stage failed; Prefect would leave it pending for
         # ever.
-        needs = [allow_failure(futures[need]) for need in dag[stage]]
-        futures[stage] = runner.submit(reproduce, parameters, wait_for=needs)
-    for future in futures.values():
-        future.wait()
+        needs = [allow_failure(futures[need]) for need in dag[stage] if need in futures]
+        submit: Any = reproduce.submit
+        futures[stage] = submit(stage, dag[stage], execution, wait_for=needs)
+    try:
+        for future in futures.values():
+            future.wait()
+    except BaseException:  # stopped: before the runner waits for its threads, which wait for their children
+        execution.children.stop()
+        raise
+    return _verdict({stage: execution.states[stage] for stage in stages})
 
 
 def _publish(execution: Execution) -> None:
-    """Give the stages that DVC restored their runs in MLflow. Tracking never fails a flow."""
+    """Show in MLflow what it does not show yet, if anything. Tracking never fails a flow."""
     lines = ["no reason given"]
     if execution.children.run([sys.executable, "-m", "winnow.cli.main", "publish"], lines.append):
         get_run_logger().warning("MLflow is not up to date: %s (`winnow publish` does it later)", lines[-1])

@@ -1,7 +1,7 @@
-"""`make ui`: the Prefect server and the MLflow UI on the loopback address, until Ctrl-C.
+"""`make ui`: the Prefect server, a worker that runs what is due, and the MLflow UI, until Ctrl-C.
 
-Ports: PREFECT_SERVER_API_PORT (4200) and MLFLOW_PORT (5000). Logs: .winnow/logs/. While it runs, the other
-commands of this room find the server by themselves.
+All on the loopback address. Ports: PREFECT_SERVER_API_PORT (4200) and MLFLOW_PORT (5000). Logs:
+.winnow/logs/. While it runs, the other commands of this room find the servers by themselves.
 """
 
 import os
@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -88,25 +88,58 @@ def _surroundings(prefect: Server) -> dict[str, str]:
 @contextmanager
 def running(root: Path, wanted: list[Server]) -> Iterator[list["subprocess.Popen[str]"]]:
     """The servers, up and healthy; stopped at the end. Raises RuntimeError if one does not come up."""
-    logs, note = root / ".winnow" / "logs", environment.server_note(root)
+    logs = root / ".winnow" / "logs"
     logs.mkdir(parents=True, exist_ok=True)
     children = Children(root, _surroundings(wanted[0]))
+    notes = {environment.server_note(root): f"{wanted[0].address}/api"}
+    notes |= {environment.mlflow_note(root): server.address for server in wanted[1:]}
     started = []
     try:
         for server in wanted:
-            with _log(logs, server).open("w", encoding="utf-8") as log:
-                started.append(children.start([sys.executable, "-m", *server.command], log.fileno()))
+            started.append(_start(children, server.command, _log(logs, server.name)))
         for server, child in zip(wanted, started, strict=True):
-            _await(server, child, _log(logs, server))
-        note.write_text(f"{wanted[0].address}/api", encoding="utf-8")
+            _await(server, child, _log(logs, server.name))
+        for note, address in notes.items():
+            note.write_text(address, encoding="utf-8")
         yield started
     finally:
-        note.unlink(missing_ok=True)
+        for note in notes:
+            note.unlink(missing_ok=True)
         children.stop()
 
 
-def _log(logs: Path, server: Server) -> Path:
-    return logs / f"{server.name.lower()}.log"
+@contextmanager
+def nightly(root: Path, prefect: Server) -> Iterator["subprocess.Popen[str]"]:
+    """The deployments of prefect.yaml, created or updated, and a worker that runs them; its end is the
+    worker's. Raises RuntimeError if Prefect refuses the deployments.
+    """
+    logs, children = root / ".winnow" / "logs", Children(root, _surroundings(prefect))
+    lines = ["no reason given"]
+    try:
+        if children.run([sys.executable, "-m", "flows.deployments"], lines.append):
+            raise RuntimeError(f"the nightly run was not deployed: {lines[-1]}")
+        worker = ["prefect", "worker", "start", "--pool", "local"]
+        child = _start(children, worker, _log(logs, "worker"))
+        print(f"Nightly {lines[1].split(': ', 1)[1]}, run by a worker for as long as this runs", flush=True)
+        yield child
+    finally:
+        children.stop()
+
+
+def comparison(root: Path, mlflow: Server) -> str:
+    """The address of the arms in MLflow, sorted and drawn; of the server where there are none yet."""
+    command = [sys.executable, "-m", "winnow.cli.main", "ui"]
+    done = subprocess.run(command, cwd=root, capture_output=True, text=True)
+    return next(iter(done.stdout.split()), mlflow.address)
+
+
+def _start(children: Children, module: list[str], log: Path) -> "subprocess.Popen[str]":
+    with log.open("w", encoding="utf-8") as file:
+        return children.start([sys.executable, "-m", *module], file.fileno())
+
+
+def _log(logs: Path, name: str) -> Path:
+    return logs / f"{name.lower()}.log"
 
 
 def _await(server: Server, child: "subprocess.Popen[str]", log: Path) -> None:
@@ -135,14 +168,17 @@ def main() -> int:
         signal.signal(number, _leave)
     try:
         wanted = servers()
-        print("Starting Prefect and MLflow, 15-30 s", flush=True)
-        with running(root, wanted) as children:
-            for server in wanted:
-                print(f"{server.name:8}{server.address}", flush=True)
+        print("Starting Prefect and MLflow, 20-40 s", flush=True)
+        with running(root, wanted) as children, ExitStack() as stack:
+            named = dict(zip((server.name for server in wanted), children, strict=True))
+            print(f"Prefect {wanted[0].address}", flush=True)
+            print(f"MLflow  {comparison(root, wanted[1])}", flush=True)
+            if (root / "prefect.yaml").is_file():
+                named["The worker"] = stack.enter_context(nightly(root, wanted[0]))
             print(f"Logs: {root / '.winnow' / 'logs'}. Stop with Ctrl-C.", flush=True)
-            while all(child.poll() is None for child in children):
+            while all(child.poll() is None for child in named.values()):
                 time.sleep(0.5)
-            dead = next(s.name for s, child in zip(wanted, children, strict=True) if child.poll() is not None)
+            dead = next(name for name, child in named.items() if child.poll() is not None)
             raise RuntimeError(f"{dead} ended by itself (see {root / '.winnow' / 'logs'})")
     except KeyboardInterrupt:
         print("stopped", flush=True)

@@ -55,12 +55,16 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (root / "dvc.yaml").write_text(DVC_YAML)
     (root / "params.yaml").write_text("value: 1\narms:\n  a: {size: 1}\n  b: {size: 2}\n")
     (root / "side.sh").write_text("echo side > side.txt\n")
-    # Stands where the real `winnow publish` stands, so that no test writes to the real MLflow database.
+    # Stands where the real `winnow publish` and `winnow ui` stand, so that no test writes to the real MLflow
+    # database.
     (root / "winnow/cli").mkdir(parents=True)
     for package in ("stages", "winnow", "winnow/cli"):
         (root / package / "__init__.py").touch()
-    publish = "print(sys.argv[1], os.environ['WINNOW_EXECUTION'], file=open('published.txt', 'a'))"
-    (root / "winnow/cli/main.py").write_text(f"import os, sys\n{publish}\n")
+    publish = "print(sys.argv[1], os.environ.get('WINNOW_EXECUTION'), file=open('published.txt', 'a'))"
+    link = "print('http://mlflow/arms')"
+    (root / "winnow/cli/main.py").write_text(
+        f"import os, sys\nif sys.argv[1] == 'ui':\n    {link}\nelse:\n    {publish}\n"
+    )
     subprocess.run(["git", "init", "-q"], cwd=root, check=True)
     subprocess.run([sys.executable, "-m", "dvc", "init", "-q"], cwd=root, check=True, env=_surroundings(root))
     return root

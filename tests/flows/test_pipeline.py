@@ -15,7 +15,7 @@ from typing import Any
 import psutil
 import pytest
 
-from flows.dag import DvcError, affected, changed, graph, order, select
+from flows.dag import DvcError, affected, changed, graph, groups, order, select
 from flows.processes import Children, Stopped
 
 DAG = {
@@ -65,6 +65,20 @@ def test_order_and_selection() -> None:
     assert affected(DAG, {"part@b", "a.csv.dvc"}) == {"part@b", "join"}
     with pytest.raises(ValueError, match=r"no stage .prat. in dvc\.yaml; there are after, join"):
         select(DAG, ["prat"])
+
+
+def test_stages_of_one_name_are_one_group_unless_others_come_between() -> None:
+    assert groups(DAG) == {
+        "source": ["source"],
+        "part": ["part@a", "part@b"],
+        "join": ["join"],
+        "side": ["side"],
+        "after": ["after"],
+    }
+    # a version made by the encoder of an arm, and an arm that trains on it
+    chain = {"train@a": [], "refine@x": ["train@a"], "train@b": ["refine@x"], "train@c": ["train@a"]}
+    split = {"train": ["train@a", "train@c"], "refine": ["refine@x"], "train 2": ["train@b"]}
+    assert groups(chain) == split
 
 
 @pytest.mark.slow

@@ -23,8 +23,10 @@ def start(root: Path, surroundings: dict[str, str]) -> "subprocess.Popen[str]":
     )
 
 
-def read(url: str) -> str:
-    with urllib.request.urlopen(url, timeout=10) as answer:
+def read(url: str, body: dict[str, str] | None = None) -> str:
+    data = None if body is None else json.dumps(body).encode()
+    request = urllib.request.Request(url, data, {"Content-Type": "application/json"})
+    with urllib.request.urlopen(request, timeout=10) as answer:
         return str(answer.read().decode())
 
 
@@ -33,7 +35,7 @@ def with_ports(surroundings: dict[str, str], ports: list[int]) -> dict[str, str]
 
 
 @pytest.mark.slow
-def test_both_answer_on_loopback_and_sigterm_leaves_nothing(
+def test_servers_and_a_worker_on_loopback_and_sigterm_leaves_nothing(
     toy: Path, surroundings: dict[str, str], free_ports: list[int]
 ) -> None:
     prefect, mlflow = (f"http://127.0.0.1:{port}" for port in free_ports)
@@ -50,18 +52,32 @@ def test_both_answer_on_loopback_and_sigterm_leaves_nothing(
         # Prefect's trap: started by `--port` alone, its browser code would ask port 4200
         assert json.loads(read(f"{prefect}/ui-settings"))["api_url"] == f"{prefect}/api"
         assert note.read_text() == f"{prefect}/api"
+        assert (toy / ".winnow/mlflow-url").read_text() == mlflow
+        # a worker polls the pool that the nightly run is deployed to, which nothing did before
+        pool = f"{prefect}/api/work_pools/local/workers/filter"
+        while not (json.loads(read(pool, {})) if (toy / ".winnow/logs/worker.log").exists() else []):
+            assert command.poll() is None
+            assert time.monotonic() < end
+            time.sleep(0.5)
+        deployed = json.loads(read(f"{prefect}/api/deployments/name/pipeline/nightly"))
+        assert [one["active"] for one in deployed["schedules"]] == [True]
         tree = psutil.Process(command.pid).children(recursive=True)
-        assert len(tree) >= 2
+        assert len(tree) >= 3
         listening = {c.laddr.ip for p in tree for c in p.net_connections("inet") if c.status == "LISTEN"}
         assert listening == {"127.0.0.1"}
     finally:
         command.send_signal(signal.SIGTERM)
         output, _ = command.communicate(timeout=60)
     assert command.returncode == 0
-    assert output.splitlines()[1:3] == [f"Prefect {prefect}", f"MLflow  {mlflow}"]
+    assert output.splitlines()[1:4] == [
+        f"Prefect {prefect}",
+        "MLflow  http://mlflow/arms",
+        "Nightly 0 3 * * * UTC, run by a worker for as long as this runs",
+    ]
     assert not psutil.wait_procs(tree, timeout=5)[1]
     assert not note.exists()
-    assert {log.name for log in (toy / ".winnow" / "logs").iterdir()} == {"prefect.log", "mlflow.log"}
+    logs = {log.name for log in (toy / ".winnow" / "logs").iterdir()}
+    assert logs == {"prefect.log", "mlflow.log", "worker.log"}
 
 
 def test_a_port_in_use_is_named_with_its_variable(

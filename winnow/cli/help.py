@@ -11,7 +11,7 @@ from winnow.config.errors import ParamsError
 SECTIONS = {
     "Set up": ("init", "compose", "lint", "completion"),
     "Know the cost before": ("plan", "cost"),
-    "Look at results": ("show", "trace", "publish"),
+    "Look at results": ("show", "trace", "publish", "ui"),
     "Work with dataset versions": ("diff", "export"),
     "Take results away": ("export-model", "export-results"),
 }

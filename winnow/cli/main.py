@@ -8,6 +8,7 @@ from winnow.cli.costs import cost, plan
 from winnow.cli.help import Commands, complete_arms, complete_overrides
 from winnow.cli.models import export_model, export_results
 from winnow.cli.project import completion, init
+from winnow.cli.tracking import publish, ui
 from winnow.cli.versions import diff, export, show
 from winnow.pipeline.workspace import Workspace
 
@@ -123,34 +124,7 @@ def trace(first: str, second: str) -> None:
         click.echo(line)
 
 
-@main.command()
-def publish() -> None:
-    """Log finished stages to MLflow.
-
-    That is, every one that has no run yet; with $WINNOW_EXECUTION, none under that execution.
-
-    \b
-    Examples:
-      winnow publish
-      MLFLOW_TRACKING_URI=http://host:5000 winnow publish
-    """
-    import os
-
-    from winnow.tracking import publish as publisher
-
-    workspace, execution = Workspace.find(), os.environ.get("WINNOW_EXECUTION")
-    try:
-        swept = publisher.sweep(workspace, execution)
-        added = publisher.publish(workspace, execution)
-    except Exception as error:
-        reason = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
-        raise ValueError(f"MLflow is not up to date ({reason}); nothing is lost, try again") from None
-    click.echo(f"published {len(added)} stages to MLflow")
-    if swept:
-        click.echo(f"marked {swept} runs as killed")
-
-
-for command in (init, completion, plan, cost, show, diff, export, export_model, export_results):
+for command in (init, completion, plan, cost, show, publish, ui, diff, export, export_model, export_results):
     main.add_command(command)
 
 if __name__ == "__main__":

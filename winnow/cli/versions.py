@@ -98,7 +98,7 @@ def _show_comparison(workspace: Workspace, html: str | None, as_json: bool, md: 
     mlflow = os.environ.get("MLFLOW_TRACKING_URI") or workspace.root / "mlflow.db"
     click.echo(table.read_text(encoding="utf-8"))
     click.echo(f"report   {workspace.comparison / 'report.html'}")
-    click.echo(f"MLflow   {mlflow}   (view it with: make ui)")
+    click.echo(f"MLflow   {mlflow}   (open it with: make ui)")
 
 
 def _show_version(workspace: Workspace, name: str) -> None:

@@ -3,6 +3,7 @@ stage does not notice.
 
 The stage writes files; the follower (winnow/tracking/publish.py) reads them and logs. It learns of the end by
 a line on its standard input; if that closes without a line, the stage was killed, and the run is marked so.
+A Ctrl-C or a cancelled flow, which signals every process of the stage, leaves the follower alone.
 Its last lines are logged while the next stage starts. Off with WINNOW_TRACKING=off.
 """
 
@@ -38,6 +39,7 @@ class Follower:
                 text=True,
                 cwd=workspace.root,
                 env={**os.environ, "WINNOW_EXECUTION": execution()},
+                start_new_session=True,
             )
 
     def finish(self, status: str, wait: bool = False) -> None:

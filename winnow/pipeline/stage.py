@@ -230,8 +230,8 @@ def _execute(run: Callable[[Stage], None], entry: Entry, params: Params, workspa
             raise
         kept = f" (all of them: {error.save(workspace.nonfinite)})" if isinstance(error, TableError) else ""
         _fail(f"{entry.address}: {error}{kept}", 1)
-    except BaseException:
-        follower.finish("FAILED")
+    except BaseException as end:  # leaving on a signal is no failure of the stage
+        follower.finish("FAILED" if isinstance(end, Exception) else "KILLED")
         raise
     finally:
         if stage.attempts:

@@ -1,22 +1,23 @@
-"""From a stage's files to its MLflow run: followed live while it runs, or logged later by `winnow publish`.
+"""From the files of stages to MLflow: a stage followed live while it runs, or logged later by `winnow
+publish`; the arms of the comparison once `compare` is there.
 
-The files come first. A run is known by its execution, its stage and a digest of its metrics and cost, so
-publishing twice changes nothing.
+The files come first. A run of a stage is known by a digest of its metrics and cost, so what is the same as
+before, restored from DVC's cache or not run at all, adds nothing.
 """
 
-import json
 import select
+import socket
 import sys
-from typing import Any
 
 from mlflow.entities import Run
 
 from winnow.evaluation.curve import FILE as CURVE
 from winnow.pipeline.execution import execution as current_execution
 from winnow.pipeline.files import read_json
-from winnow.pipeline.stages import Entry, Stages
+from winnow.pipeline.stages import Stages
 from winnow.pipeline.workspace import Workspace
-from winnow.tracking.runs import Runs
+from winnow.tracking import comparison
+from winnow.tracking.runs import STAGES, Runs
 from winnow.tracking.stage_run import StageRun, digest
 
 SECONDS = 2.0  # between two looks at a running stage
@@ -24,8 +25,9 @@ SECONDS = 2.0  # between two looks at a running stage
 
 def follow(workspace: Workspace, address: str) -> None:
     """Log a running stage until a line on standard input says how it ended, or its end that it was killed."""
-    execution, runs = current_execution(), Runs(workspace)
-    run = StageRun.open(runs, Stages.read(workspace.root)[address], execution)
+    runs = Runs(workspace)
+    run = StageRun.open(runs, Stages.read(workspace.root)[address], current_execution())
+    run.watch()
     status = None
     while status is None:
         ready, _, _ = select.select([sys.stdin], [], [], SECONDS)
@@ -34,75 +36,56 @@ def follow(workspace: Workspace, address: str) -> None:
             run.log_curve(workspace.work(address) / CURVE)
     if status == "FINISHED":
         run.log_outs()
-        if address == "compare":
-            publish(workspace, execution)
-            log_comparison(runs, execution)
     run.end(status or "KILLED")
+    if status == "FINISHED" and address == comparison.STAGE:
+        publish(workspace)
 
 
-def publish(workspace: Workspace, execution: str | None) -> list[str]:
-    """Give every stage whose files are whole its run; returns the addresses of those that were added.
+def publish(workspace: Workspace) -> tuple[list[str], list[str]]:
+    """Give every stage whose files are whole, and every arm of the comparison, a run, unless it has one.
 
-    With an execution, each stage gets a run under it, those that DVC restored from its cache included.
-    Without one, only stages that have no run anywhere get one, under the execution that made their files.
+    Returns the addresses of the stages, and the names of the arms, that were added.
     """
     runs, added = Runs(workspace), []
+    running = {run.data.tags["dvc.stage"] for run in _running(runs) if _alive(run)}
     for entry in Stages.read(workspace.root).entries.values():
         found = digest(workspace.root, entry)
-        if found is None:
-            continue
-        known = runs.find(winnow__digest=found) + _in_flight(runs, entry, execution)
-        if known and (execution is None or execution in map(_execution, known)):
+        # A follower may still be logging the last lines of a stage that has ended.
+        if not found or entry.address in running or runs.find(STAGES, winnow__digest=found):
             continue
         cost = read_json(workspace.root / entry.records / "cost.json")
-        tags = {"winnow.restored": "true"} if known else {"winnow.late": "true"}
-        run = StageRun.open(runs, entry, execution or str(cost["execution"]), tags)
+        run = StageRun.open(runs, entry, str(cost["execution"]), late=True)
         run.log_outs()
         run.end("FINISHED")
         added.append(entry.address)
-    return added
+    return added, comparison.publish(runs)
 
 
-def sweep(workspace: Workspace, execution: str | None) -> int:
-    """Mark runs of other executions that were left RUNNING by a kill -9; returns how many."""
+def sweep(workspace: Workspace) -> int:
+    """Mark this workspace's runs whose follower was killed before it could; returns how many."""
     runs = Runs(workspace)
-    stale = [run for run in runs.find(winnow__kind="stage") if run.info.status == "RUNNING"]
-    stale = [run for run in stale if _execution(run) != execution]
+    stale = [run for run in _running(runs) if not _alive(run)]
     for run in stale:
         runs.mlflow.set_terminated(run.info.run_id, "KILLED")
     return len(stale)
 
 
-def log_comparison(runs: Runs, execution: str) -> None:
-    """Put each arm's results and whole cost on its pretrain run, so that MLflow compares the policies."""
-    folder, stages = runs.workspace.comparison, Stages.read(runs.workspace.root)
-    rows: list[dict[str, Any]] = json.loads((folder / "table.json").read_text(encoding="utf-8"))
-    for row in rows:
-        address = f"pretrain@{row['arm']}"
-        points = {
-            f"eval/{name}/{key.replace('.', '_')}": value
-            for name, values in row["tasks"].items()
-            for key, value in values.items()
-        }
-        points |= {f"cost/arm_flops_{purpose}": value for purpose, value in row["flops"].items()}
-        points |= {"cost/arm_kwh": row["kwh"], "cost/arm_gco2e": row["gco2e"]}
-        for run in runs.find(winnow__execution=execution, dvc__stage=address)[:1]:
-            StageRun(runs, stages[address], execution, run.info.run_id).log_values(points)
-    top = runs.parent(execution)
-    for name in ("report.html", "table.md", "table.json"):
-        runs.log_file(top, folder / name)
-
-
-def _in_flight(runs: Runs, entry: Entry, execution: str | None) -> list[Run]:
-    """The run that a follower is still finishing, if any."""
-    if execution is None:
-        return []
-    found = runs.find(winnow__execution=execution, dvc__stage=entry.address)
+def _running(runs: Runs) -> list[Run]:
+    found = runs.find(STAGES, winnow__workspace=runs.name)
     return [run for run in found if run.info.status == "RUNNING"]
 
 
-def _execution(run: Run) -> str | None:
-    return run.data.tags.get("winnow.execution")
+def _alive(run: Run) -> bool:
+    """Whether the process that logs a run is there; on another machine nobody here knows, so yes."""
+    import psutil
+
+    if run.data.tags.get("winnow.host") != socket.gethostname():
+        return "winnow.host" in run.data.tags  # a late run that broke off has none
+    try:
+        command = psutil.Process(int(run.data.tags["winnow.pid"])).cmdline()
+    except psutil.Error:
+        return False
+    return any("winnow" in word for word in command)
 
 
 if __name__ == "__main__":
