@@ -119,11 +119,12 @@ def _derive_datasets(params: Params) -> None:
     folder = f"{DATASETS}/{REFERENCE}" if ingested else NOTHING
     datasets.dvc = DatasetPaths(folder, [*datasets.pool, *ingested])
     params.cells = {task: {} for task in params.tasks}
-    for arm in params.arms:
+    for arm, its in params.arms.items():
         for name, one in datasets.tasks.items():
             for task in one.tasks:
-                if task in params.cells:
-                    params.cells[task][f"{arm}.{name}"] = Cell(arm, name, folder_of_set(params, name))
+                if task in params.cells and measures(task, its):
+                    cell = Cell(arm, name, folder_of_set(params, name), its.method)
+                    params.cells[task][f"{arm}.{name}"] = cell
     read = (
         next(iter(datasets.tasks), None) if params.pretrain.readings == "first" else params.pretrain.readings
     )
@@ -135,6 +136,14 @@ def _derive_datasets(params: Params) -> None:
         "results/pretrain" if params.arms else NOTHING,
         "results/tasks" if any(params.cells.values()) else NOTHING,
     )
+
+
+def measures(task: str, arm: Arm) -> bool:
+    """Whether a task can measure an arm: one that reads a text tower (`METHOD_NEEDS` of its module) measures
+    the arms that trained one, and leaves out the others of an experiment.
+    """
+    needs = declared("stages", task, "METHOD_NEEDS")
+    return not needs or (not arm.frozen and needs <= declared("models.methods", arm.method, "NEEDS"))
 
 
 def reference_of_model(model: str | None) -> str | None:

@@ -36,11 +36,12 @@ class Held:
 
 @dataclass
 class Cell:
-    """An arm that a task measures on a set, whose images lie in the folder `data`."""
+    """An arm that a task measures on a set, whose images lie in the folder `data`; `method` is the arm's."""
 
     arm: str
     set: str
     data: str
+    method: str
 
 
 @dataclass

@@ -5,13 +5,15 @@ from typing import Any
 
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
-from torch import nn
+from torch import Tensor, nn
 
 from models import encoders
+from models.methods import Objective
 from winnow.config.schema import Backbone
 from winnow.pipeline.files import read_json, write_json
 
 WEIGHTS, CONFIG = "model.safetensors", "config.json"
+HEADS = "heads.safetensors"  # what a method has beside its encoders
 MEND = "make it again with: dvc repro -f pretrain"
 
 
@@ -61,6 +63,43 @@ def load_encoder(folder: Path) -> tuple[nn.Module, int]:
         encoder.normalisation = encoders.Normalisation(mean, std)  # type: ignore[arg-type,assignment]
     load_weights(encoder, folder / WEIGHTS, MEND)
     return encoder.eval(), size
+
+
+def heads(objective: Objective) -> dict[str, Tensor]:
+    """All parameters and buffers of a method that are not those of an encoder, by their names in its state:
+    classifier, projection heads, text tower, centre; none where it has no others.
+    """
+    encoders_ = (objective.exported(), objective.trained())
+    of_encoders = {id(value) for one in encoders_ for value in one.state_dict(keep_vars=True).values()}
+    state = objective.state_dict(keep_vars=True)
+    return {name: value for name, value in state.items() if id(value) not in of_encoders}
+
+
+def save_heads(folder: Path, objective: Objective, trained: bool = True) -> None:
+    """Write heads.safetensors into `folder`; without tensors where they were not trained."""
+    found = heads(objective) if trained else {}
+    save_file({name: value.detach().cpu().contiguous() for name, value in found.items()}, folder / HEADS)
+
+
+def load_heads(objective: Objective, path: Path) -> None:
+    """Load what `save_heads` wrote into the same method with the same settings; encoders stay as they are.
+
+    Raises:
+        ValueError: naming the file and the mend, if it is missing, damaged, without tensors, or of another
+            method or other settings.
+    """
+    try:
+        found = load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise ValueError(f"{path}: no readable heads ({error}); {MEND}") from None
+    if not found:
+        raise ValueError(f"{path}: empty, for the arm is frozen or its method has no heads; take another arm")
+    shapes = {name: tuple(value.shape) for name, value in heads(objective).items()}
+    theirs = {name: tuple(value.shape) for name, value in found.items()}
+    if other := sorted(name for name in shapes | theirs if shapes.get(name) != theirs.get(name)):
+        first = f"{other[0]} is {theirs.get(other[0], 'absent')}, and here {shapes.get(other[0], 'absent')}"
+        raise ValueError(f"{path}: heads of another model ({first}); {MEND}")
+    objective.load_state_dict(found, strict=False)
 
 
 def save_weights(module: nn.Module, path: Path, metadata: dict[str, str] | None = None) -> None:
