@@ -90,8 +90,8 @@ def _own_splits(stage: Stage, name: str, pool: Pool) -> Splits:
 
 
 def _check_needs(name: str, one: TaskSet, params: Params, pool: Pool, splits: Splits) -> None:
-    """Whether all images of a set have the labels that its tasks and the readings on it need, and those of its
-    test split the captions.
+    """Whether all images of a set have the labels that its tasks and the readings on it need, and its test
+    images the captions.
     """
     needs = [task for task in one.tasks if "labels" in declared("stages", task, "NEEDS")]
     needs += ["pretrain.readings"] if params.arms and name == params.pretrain.dvc.set else []
@@ -100,11 +100,10 @@ def _check_needs(name: str, one: TaskSet, params: Params, pool: Pool, splits: Sp
         given = f"{missing} of its {len(rows)} images have no label, and {', '.join(needs)} read labels"
         raise ValueError(f"datasets.{TASKS}.{name}: {given}; give labels, or leave them out")
     reading = [task for task in one.tasks if "captions" in declared("stages", task, "NEEDS")]
-    if reading and (missing := pool.table["caption"].take(pa.array(splits["test"])).null_count):
-        given = (
-            f"{missing} of its {len(splits['test'])} test images have no caption, and {', '.join(reading)} "
-        )
-        raise ValueError(f"datasets.{TASKS}.{name}: {given}reads captions; give captions, or leave it out")
+    test = splits["test"]
+    if reading and (missing := pool.table["caption"].take(pa.array(test)).null_count):
+        given = f"{missing} of its {len(test)} test images have no caption, which {', '.join(reading)} reads"
+        raise ValueError(f"datasets.{TASKS}.{name}: {given}; give captions, or leave it out")
 
 
 def _write_splits(stage: Stage, folder: Path, pool: Pool, splits: Splits) -> None:

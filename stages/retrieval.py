@@ -1,8 +1,7 @@
-"""retrieval@ARM.SET: do an arm's two towers find an image's caption, and a caption's image, among all of the test
-split?
+"""retrieval@ARM.SET: do an arm's towers find an image's caption, and a caption's image, in the test split?
 
 Recall at 1, 5 and 10 by cosine, both ways, as in CLIP (arXiv 2103.00020); winnow/evaluation/retrieval.py has
-the rules for ties and for captions in the same words. Only arms whose method trained a text tower are measured.
+the rules for ties and for captions in the same words. Arms whose method trains no text tower are left out.
 """
 
 from dataclasses import dataclass
@@ -46,8 +45,8 @@ def retrieval(stage: Stage) -> None:
     distinct = int(words.max()) + 1
     stage.metrics["protocol"] = (
         f"{len(test)} test images, plain, and their captions ({distinct} in different words, of at most "
-        f"{towers.context} tokens); each among all of the other kind by cosine; a caption in the same words as "
-        "the right one is right, a tie with a wrong one is wrong"
+        f"{towers.context} tokens); each among all of the other kind by cosine; a caption in the same words "
+        "as the right one is right, a tie with a wrong one is wrong"
     )
     shown = ", ".join(f"{way} R@1 {stage.metrics[f'{way}_r1']:.4f}" for way in place)
     by_chance = f"by chance {stage.metrics['chance_r1']:.4f}"

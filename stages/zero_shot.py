@@ -27,8 +27,8 @@ METHOD_NEEDS = ("captions",)  # what the method of an arm has to read
 
 @dataclass
 class Config:
-    """`templates` have `{}` in the place of a class's name; `class_names` holds, for a task set, the words for
-    its classes whose names are no words: `{SET: {n02084071: dog}}`.
+    """`templates` have `{}` in the place of a class's name; `class_names` holds, for a task set, the words of
+    classes whose names are no words: `{SET: {n02084071: dog}}`.
     """
 
     templates: list[str] = field(default_factory=lambda: ["a photo of a {}"])
@@ -78,9 +78,9 @@ def zero_shot(stage: Stage) -> None:
         class_mean_top1=round(float(sum(each) / len(each)), 6),
         chance_top1=round(1 / len(named), 6),
         protocol=(
-            f"{len(test)} test images, plain; the nearest by cosine of {len(named)} classes, each the mean of "
-            f"{len(settings.templates)} prompts ({', '.join(map(repr, settings.templates))}); no training; a "
-            "tie with a wrong class is wrong"
+            f"{len(test)} test images, plain; the nearest by cosine of {len(named)} classes, each the mean "
+            f"of {len(settings.templates)} prompts ({', '.join(map(repr, settings.templates))}); no training; "
+            "a tie with a wrong class is wrong"
         ),
     )
     shown = f"top-1 {stage.metrics['top1']:.4f} (by chance {stage.metrics['chance_top1']:.4f})"

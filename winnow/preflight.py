@@ -100,7 +100,7 @@ def _check_methods(params: Params) -> None:
             near = _near(recipe.optimiser, known)
             raise ParamsError(f"{key}.optimiser: {recipe.optimiser!r} is no optimiser of timm; {near}")
         plugin_config(module.Config, f"{key}.settings", recipe.settings)
-        if module.Method.NEEDS != declared("models.methods", name, "NEEDS"):
+        if declared("models.methods", name, "NEEDS") != module.Method.NEEDS:
             needs = ", ".join(sorted(module.Method.NEEDS)) or "nothing"
             raise ParamsError(f"{key}: needs {needs}; say so in NEEDS of models/methods/{name}.py itself")
         for kind in ("views", "score_views"):

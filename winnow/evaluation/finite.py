@@ -1,5 +1,5 @@
-"""What is not finite is refused before it becomes a figure: a comparison with NaN is false, so it would count as
-a wrong answer and look like a weak encoder.
+"""What is not finite is refused before it becomes a figure: a comparison with NaN is false, so it would count
+as a wrong answer and look like a weak encoder.
 """
 
 from torch import Tensor
