@@ -38,7 +38,7 @@ class Config:
 
     corruptions: list[str] = field(default_factory=list)
     severities: list[int] = bounded(list(SEVERITIES), 1, 5)
-    images: int | None = bounded(200, 1)
+    images: int | None = bounded(125, 1)
     l2: list[float] = bounded([1e-4, 1e-3, 1e-2], 0)
     iterations: int = bounded(100, 1)
 

@@ -79,8 +79,8 @@ def zero_shot(stage: Stage) -> None:
         chance_top1=round(1 / len(named), 6),
         protocol=(
             f"{len(test)} test images, plain; the nearest by cosine of {len(named)} classes, each the mean "
-            f"of {len(settings.templates)} prompts ({', '.join(map(repr, settings.templates))}); no training; "
-            "a tie with a wrong class is wrong"
+            f"of its prompts ({', '.join(map(repr, settings.templates))}), no training; a tie with a wrong "
+            "class is wrong"
         ),
     )
     shown = f"top-1 {stage.metrics['top1']:.4f} (by chance {stage.metrics['chance_top1']:.4f})"

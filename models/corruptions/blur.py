@@ -14,16 +14,23 @@ SHARPEST = 0.2  # px; a Gaussian narrower than this changes nothing
 
 
 def defocus(pixels: Tensor, draws: Draws, radius: float) -> Tensor:
-    """The mean over a disc, as of a lens out of focus."""
+    """The mean over a disc, as of a lens out of focus; of less than a pixel, what has its variance."""
     radius *= ratio(pixels)
-    reach = math.ceil(radius + 0.5) - 1 if radius > 0.5 else 0
-    kernel = disc(radius, reach).to(pixels).expand(3, 1, -1, -1)
-    return F.conv2d(F.pad(pixels, [reach] * 4, mode="reflect"), kernel, groups=3)
+    kernel = disc(radius) if radius >= 1 else narrow(radius)
+    reach = len(kernel) // 2
+    return F.conv2d(F.pad(pixels, [reach] * 4, mode="reflect"), kernel.expand(3, 1, -1, -1), groups=3)
 
 
-def disc(radius: float, reach: int) -> Tensor:
-    """The share of each pixel that lies in a disc, of sum 1, (2 reach + 1, 2 reach + 1)."""
-    side = 2 * reach + 1
+def narrow(radius: float) -> Tensor:
+    """A blur (3, 3) with the variance of a disc along each axis, radius^2 / 4."""
+    variance = radius**2 / 4
+    axis = torch.tensor([variance / 2, 1 - variance, variance / 2])
+    return axis[:, None] * axis
+
+
+def disc(radius: float) -> Tensor:
+    """The share of each pixel that lies in a disc, of sum 1, (K, K) with an odd K."""
+    side = 2 * math.ceil(radius - 0.5) + 1
     points = (torch.arange(side * FINE) + 0.5) / FINE - side / 2
     inside = (points[:, None].square() + points[None, :].square() <= radius**2).float()
     shares = F.avg_pool2d(inside[None, None], FINE)[0, 0]
