@@ -1,7 +1,7 @@
 """The corruptions against imagecorruptions 1.1.2 (numpy 2.4.6, OpenCV 5.0.0, Pillow 13.0.0).
 
-It was run once on the 224 pixels at (100, 200) of scikit-learn's china.jpg: `rms` is the root mean square of the
-change in each severity, `green` the means of its green channel in 7 x 7 squares, where no number is drawn.
+It was run once on the 224 pixels at (100, 200) of scikit-learn's china.jpg: `rms` is the root mean square of
+the change in each severity, `green` the means of its green channel in 7 x 7 squares, where nothing is drawn.
 """
 
 import json

@@ -7,12 +7,19 @@ from models.corruptions.corrupt import SEVERITIES, corrupt
 from models.encoders import create
 from winnow.config.schema import Run
 from winnow.evaluation import robustness
+from winnow.loading.examples import examples
 from winnow.loading.views import make
 from winnow.training.device import generator, launch
 
 
+def plain(start):
+    """Five digits as evaluation sees them."""
+    uids = [start.pool.index.uid(row) for row in start.rows[:5]]
+    return examples(start.pool, sorted(set(uids)), 28, start.params, frozenset({"labels"}))
+
+
 def test_outputs_are_those_of_each_picture_by_itself(start, monkeypatch):
-    data, fabric = start.examples("supervised", 5), launch(Run(accelerator="cpu", threads=1))
+    data, fabric = plain(start), launch(Run(accelerator="cpu", threads=1))
     encoder, cells = create("test_resnet", 28).eval(), [("gaussian_noise", 1), ("fog", 5)]
     monkeypatch.setattr(robustness, "CHUNK", 2)
     found = robustness.corrupted_outputs(encoder, lambda features: 2 * features, data, cells, fabric)
@@ -27,6 +34,6 @@ def test_outputs_are_those_of_each_picture_by_itself(start, monkeypatch):
 
 
 def test_the_sheet_has_a_row_for_each_corruption(start):
-    picture = robustness.sheet(start.examples("supervised", 5), ["contrast", "snow"])
+    picture = robustness.sheet(plain(start), ["contrast", "snow"])
     side = 3 * 28 + robustness.GAP
     assert picture.size == (robustness.LABEL + (1 + len(SEVERITIES)) * side, 18 + 2 * side)
