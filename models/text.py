@@ -49,8 +49,11 @@ class TwoTowers(Objective):
 
     def embed(self, batch: Batch) -> tuple[Tensor, Tensor]:
         assert batch.tokens is not None
-        images = F.normalize(self.head(self.encoder(batch.views["image"][0])), dim=-1)
-        return images, self.text(batch.tokens)
+        return self.embed_images(batch.views["image"][0]), self.text(batch.tokens)
+
+    def embed_images(self, images: Tensor) -> Tensor:
+        """Images (B, 3, S, S) in, unit-norm embeddings (B, E) out; `text` does the same for tokens."""
+        return F.normalize(self.head(self.encoder(images)), dim=-1)
 
 
 class TextTower(nn.Module):

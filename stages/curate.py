@@ -63,7 +63,7 @@ def curate(stage: Stage) -> None:
         rows = splits.get(name) or {split: roles.held_out(name, split) for split in HELD_OUT}
         of = pool if one.held_out_of else own[name]
         if one.held_out_of:
-            _check_labels(name, one, params, of, rows)
+            _check_needs(name, one, params, of, rows)
         _write_splits(stage, stage.work / "splits" / name, of, rows)
     stage.metrics.update(version.counts(roles.role))
     stage.metrics["reasons"] = version.counts(roles.reason[roles.role == "dropped"])
@@ -85,18 +85,25 @@ def _own(stage: Stage) -> dict[str, TaskSet]:
 def _own_splits(stage: Stage, name: str, pool: Pool) -> Splits:
     one = stage.params.datasets.tasks[name]
     rows = task_splits(pool.table, one.splits, name, stage.params.seed)
-    _check_labels(name, one, stage.params, pool, rows)
+    _check_needs(name, one, stage.params, pool, rows)
     return rows
 
 
-def _check_labels(name: str, one: TaskSet, params: Params, pool: Pool, splits: Splits) -> None:
-    """Whether all images of a set have the labels that its tasks and the readings on it need."""
+def _check_needs(name: str, one: TaskSet, params: Params, pool: Pool, splits: Splits) -> None:
+    """Whether all images of a set have the labels that its tasks and the readings on it need, and its test
+    images the captions.
+    """
     needs = [task for task in one.tasks if "labels" in declared("stages", task, "NEEDS")]
     needs += ["pretrain.readings"] if params.arms and name == params.pretrain.dvc.set else []
     rows = np.concatenate(list(splits.values()))
     if needs and (missing := int((pool.table["label"].to_numpy()[rows] < 0).sum())):
         given = f"{missing} of its {len(rows)} images have no label, and {', '.join(needs)} read labels"
         raise ValueError(f"datasets.{TASKS}.{name}: {given}; give labels, or leave them out")
+    reading = [task for task in one.tasks if "captions" in declared("stages", task, "NEEDS")]
+    test = splits["test"]
+    if reading and (missing := pool.table["caption"].take(pa.array(test)).null_count):
+        given = f"{missing} of its {len(test)} test images have no caption, which {', '.join(reading)} reads"
+        raise ValueError(f"datasets.{TASKS}.{name}: {given}; give captions, or leave it out")
 
 
 def _write_splits(stage: Stage, folder: Path, pool: Pool, splits: Splits) -> None:

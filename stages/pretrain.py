@@ -32,11 +32,11 @@ from winnow.training.initial_weights import InitialWeights
 from winnow.training.loop import COLUMNS, Loop, State
 from winnow.training.pace import Reading
 from winnow.training.schedule import recipe_of
-from winnow.training.weights import save_encoder, save_projection
+from winnow.training.weights import save_encoder, save_heads
 
 
 def pretrain(stage: Stage) -> None:
-    """Train the arm's learner; write its encoder, trace and curve."""
+    """Train the arm's learner; write its encoder, heads, trace and curve."""
     params, workspace = stage.params, stage.workspace
     arm = params.arms[stage.key]
     recipe, seed = recipe_of(params, arm.method, arm.backbone), arm_seed(params, arm)
@@ -63,12 +63,11 @@ def pretrain(stage: Stage) -> None:
             stage.facts |= UNMEASURED
     readings.write(state)
     save_encoder(stage.work, objective.exported(), params.backbones[arm.backbone])
-    save_projection(stage.work, objective.projection())
+    save_heads(stage.work, objective)
     trained, rejected = ({n: state.column(n, r).numpy() for n in COLUMNS} for r in (False, True))
     write_trace(stage.work / FILE, data.uids, trained, rejected)
     _record(stage, state, selection, len(data))
     stage.flops["evaluate"] = readings.flops
-    stage.metrics.update(readings.last())
     if data.pixels.lost:
         stage.metrics["lost"] = sorted(data.pixels.lost)
     if start:

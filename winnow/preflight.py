@@ -11,7 +11,7 @@ from typing import Any
 from winnow.config.derive import MODELS, RAW_PIXELS, roles, start_within
 from winnow.config.errors import ParamsError
 from winnow.config.parse import plugin_config
-from winnow.config.plugins import load_plugin
+from winnow.config.plugins import declared, load_plugin
 from winnow.config.schema import Params, View
 
 
@@ -101,6 +101,9 @@ def _check_methods(params: Params) -> None:
             near = _near(recipe.optimiser, known)
             raise ParamsError(f"{key}.optimiser: {recipe.optimiser!r} is no optimiser of timm; {near}")
         plugin_config(module.Config, f"{key}.settings", recipe.settings)
+        if declared("models.methods", name, "NEEDS") != module.Method.NEEDS:
+            needs = ", ".join(sorted(module.Method.NEEDS)) or "nothing"
+            raise ParamsError(f"{key}: needs {needs}; say so in NEEDS of models/methods/{name}.py itself")
         for kind in ("views", "score_views"):
             _check_draws(f"{key}.{kind}", getattr(recipe, kind), module.Method.VIEWS)
 

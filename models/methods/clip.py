@@ -22,6 +22,7 @@ class Method(TwoTowers):
     `Losses.pair` holds the logits (B, B).
     """
 
+    NEEDS = frozenset({"captions"})  # beside its class, where it is read without importing torch
     PAIR = "softmax"
     config: Config
 

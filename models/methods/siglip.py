@@ -22,6 +22,7 @@ class Method(TwoTowers):
     examples is the paper's loss.
     """
 
+    NEEDS = frozenset({"captions"})  # beside its class, where it is read without importing torch
     PAIR = "sigmoid"
 
     def __init__(self, encoder: nn.Module, config: Config, classes: int) -> None:

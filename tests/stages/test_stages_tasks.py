@@ -2,13 +2,16 @@
 
 import pytest
 
-from stages import detection, linear_probe, semi_supervised
+from stages import detection, linear_probe, retrieval, robustness, semi_supervised, zero_shot
 from winnow.config.errors import ParamsError
 from winnow.config.parse import plugin_config
 from winnow.config.schema import Params
 
 NAN, INFINITE = float("nan"), float("inf")
-TASKS = {"linear_probe": linear_probe, "semi_supervised": semi_supervised, "detection": detection}
+TASKS = {
+    one.__name__.removeprefix("stages."): one
+    for one in (linear_probe, semi_supervised, detection, zero_shot, retrieval, robustness)
+}
 
 
 def settings(task, **values):
@@ -28,6 +31,7 @@ def test_defaults_work(task):
         ("semi_supervised", "weight_decay"),
         ("detection", "lr"),
         ("linear_probe", "l2"),
+        ("robustness", "l2"),
     ],
 )
 def test_a_rate_that_is_negative_or_not_finite_is_refused(task, key, value):
@@ -56,6 +60,16 @@ def test_a_rate_that_is_negative_or_not_finite_is_refused(task, key, value):
             "classifier: 'head' is unknown; allowed: pooled, projection",
         ),
         ("linear_probe", "iterations", 0, "iterations: 0 is out of range; allowed: 1 or more"),
+        ("zero_shot", "templates", [], "templates: empty; allowed: one or more"),
+        (
+            "zero_shot",
+            "templates",
+            ["a photo"],
+            "templates: 'a photo' is wrong",
+        ),
+        ("robustness", "severities", [0, 6], "severities: .* is out of range"),
+        ("robustness", "severities", [1, 1], "severities: .* names one twice"),
+        ("robustness", "images", 0, "images: 0 is out of range; allowed: 1 or more"),
         ("detection", "lr", 0.0, "lr: 0.0 is out of range; allowed: above 0, finite"),
         ("detection", "canvas", 16, "canvas: 16 is out of range; allowed: 32 or more"),
         (
@@ -85,3 +99,10 @@ def test_there_are_steps_for_each_fraction_of_labels():
         ParamsError, match="tasks.semi_supervised.steps: 2 values for 3 of curate.label_fractions"
     ):
         semi_supervised.check(params, settings("semi_supervised"))
+
+
+def test_names_in_settings_stand_for_something():
+    with pytest.raises(ParamsError, match="^tasks.robustness.corruptions: 'snoww' is unknown; did"):
+        robustness.check(Params(), settings("robustness", corruptions=["snoww"]))
+    with pytest.raises(ParamsError, match="^tasks.zero_shot.class_names: 'birds' is unknown"):
+        zero_shot.check(Params(), settings("zero_shot", class_names={"birds": {"n1": "a bird"}}))

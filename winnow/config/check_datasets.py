@@ -4,7 +4,7 @@ from collections import Counter
 
 from winnow.config.bounds import known
 from winnow.config.datasets import Corruption, Dataset, ReferenceSet, TaskSet
-from winnow.config.derive import roles
+from winnow.config.derive import measures, roles
 from winnow.config.errors import ParamsError
 from winnow.config.folder_names import check_folder
 from winnow.config.plugins import declared, plugins
@@ -65,6 +65,11 @@ def _check_task_set(name: str, one: TaskSet, params: Params) -> None:
         raise ParamsError(f"{key}: pretrain.readings means something else by {name!r}; choose another name")
     for task in one.tasks:
         known(f"{key}.tasks", task, params.tasks)
+        if params.arms and not any(measures(task, arm) for arm in params.arms.values()):
+            raise ParamsError(
+                f"{key}.tasks: {task} reads a text tower, and no arm trains one; give an arm method clip or "
+                f"siglip, or leave {task} out"
+            )
     if one.held_out_of:
         for split, count in vars(one.splits).items():
             if count is None:

@@ -121,12 +121,12 @@ def _derive_datasets(params: Params) -> None:
     folder = f"{DATASETS}/{REFERENCE}" if ingested else NOTHING
     datasets.dvc = DatasetPaths(folder, [*datasets.pool, *ingested])
     params.cells = {task: {} for task in params.tasks}
-    for arm in params.arms:
+    for arm, its in params.arms.items():
         for name, one in datasets.tasks.items():
             for task in one.tasks:
-                if task in params.cells and _measures(params, task, arm):
+                if task in params.cells and _measures(params, task, its):
                     data, lists = folder_of_set(params, name), _lists(params, task, name)
-                    params.cells[task][f"{arm}.{name}"] = Cell(arm, name, data, *lists)
+                    params.cells[task][f"{arm}.{name}"] = Cell(arm, name, data, its.method, *lists)
     read = (
         next(iter(datasets.tasks), None) if params.pretrain.readings == "first" else params.pretrain.readings
     )
@@ -140,11 +140,13 @@ def _derive_datasets(params: Params) -> None:
     )
 
 
-def _measures(params: Params, task: str, arm: str) -> bool:
-    """Whether a task has something to read of an arm: raw pixels are no feature maps."""
-    backbone = params.backbones.get(params.arms[arm].backbone)
+def _measures(params: Params, task: str, arm: Arm) -> bool:
+    """Whether a task has something to read of an arm: raw pixels are no feature maps, and a task that reads a
+    text tower (`METHOD_NEEDS` of its module) leaves out the arms that trained none.
+    """
+    backbone = params.backbones.get(arm.backbone)
     raw = backbone is not None and backbone.name == RAW_PIXELS
-    return not (raw and "maps" in declared("stages", task, "ENCODER_NEEDS"))
+    return measures(task, arm) and not (raw and "maps" in declared("stages", task, "ENCODER_NEEDS"))
 
 
 def _lists(params: Params, task: str, task_set: str) -> tuple[str, str]:
@@ -152,6 +154,14 @@ def _lists(params: Params, task: str, task_set: str) -> tuple[str, str]:
     folder = ((params.tasks[task] or {}).get("lists") or {}).get(task_set)
     dataset = params.datasets.tasks[task_set].held_out_of or task_set
     return (folder, f"{PROVENANCE}/{dataset}/sources.parquet") if folder else (NOTHING, NOTHING)
+
+
+def measures(task: str, arm: Arm) -> bool:
+    """Whether a task can measure an arm: one that reads a text tower (`METHOD_NEEDS` of its module) measures
+    the arms that trained one, and leaves out the others of an experiment.
+    """
+    needs = declared("stages", task, "METHOD_NEEDS")
+    return not needs or (not arm.frozen and needs <= declared("models.methods", arm.method, "NEEDS"))
 
 
 def reference_of_model(model: str | None) -> str | None:

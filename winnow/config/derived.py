@@ -36,13 +36,14 @@ class Held:
 
 @dataclass
 class Cell:
-    """An arm that a task measures on a set, whose images lie in the folder `data`. `lists` is the folder of
-    label lists that the task reads for it, and `names` the file with its images' own names.
+    """An arm that a task measures on a set, whose images lie in the folder `data`; `method` is the arm's.
+    `lists` is the folder of label lists that the task reads for it, `names` the file with its images' names.
     """
 
     arm: str
     set: str
     data: str
+    method: str
     lists: str = NOTHING
     names: str = NOTHING
 

@@ -55,23 +55,21 @@ class Readings:
 
     @property
     def flops(self) -> int:
-        """The cost of all readings, and of the one after training."""
+        """The cost of all readings."""
         if self.held is None:
             return 0
         held, shape = self.held, (3, self.size, self.size)
-        last, each = 0, (len(held.bank) + len(held.val)) * count(self.objective.exported(), shape).forward
+        each = (len(held.bank) + len(held.val)) * count(self.objective.exported(), shape).forward
         meta_copy = on_meta(self.objective).eval()
         assert isinstance(meta_copy, Objective)
         with torch.no_grad():
-            if held.captioned:
-                val, test = held.captioned["val"], held.captioned["test"]
+            if (val := held.captioned) is not None:
                 pair = measure(lambda: meta_copy.embed(meta_batch(PLAIN, 1, val)))
                 each += pair * (len(val) + len(held.names))
-                last = pair * (len(test) + len(held.names))
             elif self._classifies(held):
                 image = torch.zeros(1, *shape, device="meta")
                 each += len(held.val) * measure(lambda: meta_copy.classify(image))
-        return self.count * each + last
+        return self.count * each
 
     def watch(self, state: State) -> None:
         """Take a reading, if one is due after this step."""
@@ -102,26 +100,13 @@ class Readings:
         reading = {"step": 0, "flops": spent, "examples_seen": 0}
         if self.held:
             # Untrained heads can tell neither captions nor classes apart.
-            self.held = replace(self.held, captioned={}, known=None)
+            self.held = replace(self.held, captioned=None, known=None)
             reading["val_top1"] = self._val_top1(self.held)
         return State(watched={"curve": [reading]})
 
     def write(self, state: State) -> None:
         """Write curve.csv: after each reading, and when a run was resumed after its last reading."""
         write_curve(self.path, state.watched["curve"])
-
-    def last(self) -> dict[str, float | str]:
-        """Readings taken once, after training: for methods with captions, on the test split."""
-        if self.held is None or not self.held.captioned:
-            return {}
-        test, names = self.held.captioned["test"], self.held.names
-        found = retrieval(self.objective, test, names, self.fabric)
-        protocol = (
-            f"the {len(test)} test pictures against their own captions, each the nearest of all by cosine; a "
-            "caption is found by its words, whichever picture has them; zero-shot: the nearest of the "
-            f"{len(names)} class names"
-        )
-        return {**{f"test_{name}": value for name, value in found.items()}, "protocol": protocol}
 
     def _classifies(self, held: "_Held") -> bool:
         """Whether the method has a classifier, and it knows the set's classes."""
@@ -134,8 +119,8 @@ class Readings:
 
     def _of(self, held: "_Held") -> dict[str, float]:
         found = {"val_top1": self._val_top1(held)}
-        if held.captioned:
-            return found | retrieval(self.objective, held.captioned["val"], held.names, self.fabric)
+        if held.captioned is not None:
+            return found | retrieval(self.objective, held.captioned, held.names, self.fabric)
         if not self._classifies(held):
             return found
         assert held.known is not None
@@ -145,7 +130,7 @@ class Readings:
 
 @dataclass(frozen=True)
 class _Held:
-    """The task set of the readings: a labelled `bank` to vote with, `val`, and with captions `captioned`.
+    """The task set of the readings: a labelled `bank` to vote with, `val`, and with its captions `captioned`.
 
     `names` are its classes. `known` (n,) are the labels of val in the learner's numbering, None where it does
     not know all of them.
@@ -153,7 +138,7 @@ class _Held:
 
     bank: Examples
     val: Examples
-    captioned: dict[str, Examples]
+    captioned: Examples | None
     names: list[str]
     known: Tensor | None
 
@@ -170,11 +155,10 @@ class _Held:
         val = open_split(workspace, pool, task_set, "val", size, params)
         if not len(bank) or not len(val):
             return None
-        captioned, by = {}, normalisation(objective)
+        captioned = None
         if "captions" in objective.NEEDS:
-            test = open_split(workspace, pool, task_set, "test", size, params)
-            for name, split in (("val", val), ("test", test)):
-                captioned[name] = open_for(params, arm.method, arm.backbone, pool, split.uids, True, by)
+            by = normalisation(objective)
+            captioned = open_for(params, arm.method, arm.backbone, pool, val.uids, True, by)
         place = {name: label for label, name in enumerate(data.pixels.pool.classes)}
         labels = torch.tensor([place.get(name, -1) for name in pool.classes])
         known = labels[val.labels]

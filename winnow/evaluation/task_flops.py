@@ -13,10 +13,17 @@ def linear_probe_flops(
     image of probe; that is counted for the schedules too, which have none, and is less than a pass of many
     classes.
     """
+    classifiers = classifier_flops(probe, val, test, forward, width, classes, passes, fits)
+    return classifiers + 2 * test * probe * width
+
+
+def classifier_flops(
+    probe: int, val: int, test: int, forward: int, width: int, classes: int, passes: int, fits: int
+) -> int:
+    """The same without kNN."""
     images = (probe + val + test) * forward
     fitted = probe * (4 * width * width + passes * 4 * width * classes)
-    read = (fits * val + test) * 2 * width * classes
-    return images + fitted + read + 2 * test * probe * width
+    return images + fitted + (fits * val + test) * 2 * width * classes
 
 
 def finetuning_flops(steps: int, step: int, test: int, forward: int) -> int:

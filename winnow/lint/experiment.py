@@ -129,7 +129,11 @@ def _test(key: str, wanted: int, offered: int) -> Iterator[str]:
 
 
 def _labels(key: str, tasks: list[str], contents: Contents) -> Iterator[str]:
-    """Whether the tasks that measure by labels have any."""
+    """Whether the tasks that measure by labels, or by the captions of test images, have any."""
+    reading = [task for task in tasks if "captions" in declared("stages", task, "NEEDS")]
+    if reading and contents.test.captioned < contents.test.count:
+        lacking = f"{contents.test.count - contents.test.captioned:,} of {contents.test.count:,}"
+        yield f"{key}: {', '.join(reading)} measures by captions, and {lacking} test images have none"
     needing = [task for task in tasks if "labels" in declared("stages", task, "NEEDS")]
     for where, part in (("training", contents.train), ("test", contents.test)):
         if needing and part.count and not part.labelled:

@@ -6,15 +6,17 @@ from typing import Any
 
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
-from torch import nn
+from torch import Tensor, nn
 
 from models import encoders
 from models.heads import described, from_description
+from models.methods import Objective
 from winnow.config.schema import Backbone
 from winnow.pipeline.files import read_json, write_json
 
 WEIGHTS, CONFIG = "model.safetensors", "config.json"
-PROJECTION, LAYERS = "projection.safetensors", "layers"
+HEADS = "heads.safetensors"  # what a method has beside its encoders
+PROJECTION = "projection"  # key of its metadata: the layers of the projection head, and their tensors' names
 MEND = "make it again with: dvc repro -f pretrain"
 
 
@@ -66,29 +68,69 @@ def load_encoder(folder: Path) -> tuple[nn.Module, int]:
     return encoder.eval(), size
 
 
-def save_projection(folder: Path, head: nn.Sequential | None) -> None:
-    """Write projection.safetensors into `folder`: weights and layers of a projection head, or that there is
-    none.
+def heads(objective: Objective) -> dict[str, Tensor]:
+    """All parameters and buffers of a method that are not those of an encoder, by their names in its state:
+    classifier, projection heads, text tower, centre; none where it has no others.
     """
-    layers = json.dumps(None if head is None else described(head))
-    save_weights(nn.Sequential() if head is None else head, folder / PROJECTION, {LAYERS: layers})
+    encoders_ = (objective.exported(), objective.trained())
+    of_encoders = {id(value) for one in encoders_ for value in one.state_dict(keep_vars=True).values()}
+    state = objective.state_dict(keep_vars=True)
+    return {name: value for name, value in state.items() if id(value) not in of_encoders}
+
+
+def save_heads(folder: Path, objective: Objective) -> None:
+    """Write heads.safetensors into `folder`: the tensors, and which of them are the projection head."""
+    found = heads(objective)
+    projection = objective.projection()
+    layers = None
+    if projection is not None:
+        names = {id(value): name for name, value in found.items()}
+        own = projection.state_dict(keep_vars=True)
+        tensors = {name: names[id(value)] for name, value in own.items()}
+        layers = {"layers": described(projection), "tensors": tensors}
+    plain = {name: value.detach().cpu().contiguous() for name, value in found.items()}
+    save_file(plain, folder / HEADS, {PROJECTION: json.dumps(layers, sort_keys=True)})
+
+
+def load_heads(objective: Objective, path: Path) -> None:
+    """Load what `save_heads` wrote into the same method with the same settings; encoders stay as they are.
+
+    Raises:
+        ValueError: naming the file and the mend, if it is missing, damaged, without tensors, or of another
+            method or other settings.
+    """
+    try:
+        found = load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise ValueError(f"{path}: no readable heads ({error}); {MEND}") from None
+    if not found:
+        raise ValueError(f"{path}: empty, for its method has no heads; take another arm")
+    shapes = {name: tuple(value.shape) for name, value in heads(objective).items()}
+    theirs = {name: tuple(value.shape) for name, value in found.items()}
+    if other := sorted(name for name in shapes | theirs if shapes.get(name) != theirs.get(name)):
+        first = f"{other[0]} is {theirs.get(other[0], 'absent')}, and here {shapes.get(other[0], 'absent')}"
+        raise ValueError(f"{path}: heads of another model ({first}); {MEND}")
+    objective.load_state_dict(found, strict=False)
 
 
 def load_projection(folder: Path) -> nn.Sequential | None:
-    """The head that `save_projection` wrote, or None.
+    """The projection head of what `save_heads` wrote, or None where the method has none.
 
     Raises:
         ValueError: naming the file and the mend, if it is missing or damaged.
     """
-    path = folder / PROJECTION
+    path = folder / HEADS
     try:
         with safe_open(path, framework="pt") as file:
-            layers = json.loads(file.metadata()[LAYERS])
-        head = None if layers is None else from_description(layers)
-    except (OSError, SafetensorError, ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"{path}: no readable projection head ({error}); {MEND}") from None
-    if head is not None:
-        load_weights(head, path, MEND)
+            described_ = json.loads(file.metadata()[PROJECTION])
+            if described_ is None:
+                return None
+            tensors = {name: file.get_tensor(own) for name, own in described_["tensors"].items()}
+        head = from_description(described_["layers"])
+        head.load_state_dict(tensors)
+    except (OSError, SafetensorError, RuntimeError, ValueError, KeyError, TypeError) as error:
+        reason = str(error).splitlines()[-1].strip()
+        raise ValueError(f"{path}: no readable projection head ({reason}); {MEND}") from None
     return head
 
 

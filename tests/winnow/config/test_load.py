@@ -284,7 +284,7 @@ def test_a_derived_section_that_the_other_keys_contradict_is_refused(good, tmp_p
 
 def test_curating_alone_needs_no_arm(good):
     params = parse(broken(good, "arms", {}))
-    assert params.cells == {"linear_probe": {}, "semi_supervised": {}, "detection": {}}
+    assert params.cells == {name: {} for name in params.tasks}
     assert (params.comparison.pretrain, params.comparison.tasks, params.oracles) == (
         "conf/nothing",
         "conf/nothing",

@@ -27,6 +27,8 @@ from winnow.report.compare.groups import grouped
 from winnow.report.compare.intervals import Intervals
 from winnow.selection.trace import FLOATS, Trace, read_trace, write_trace
 
+TASKS = ("linear_probe", "semi_supervised", "detection", "zero_shot", "retrieval", "robustness")
+
 ARMS = {
     "plain": {"policy": "uniform", "method": "supervised", "backbone": "tiny", "seed": 0},
     "chosen": {"policy": "learnability", "method": "supervised", "backbone": "tiny", "seed": 0},
@@ -43,7 +45,7 @@ RAW = {
             }
         },
     },
-    "tasks": {"linear_probe": {}, "semi_supervised": {}, "detection": {}},
+    "tasks": {name: {} for name in TASKS},
     "curate": {
         "filters": {"blank": {"min_std": 4.0}, "exact_duplicate": {}},
     },

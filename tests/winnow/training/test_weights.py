@@ -7,14 +7,16 @@ import timm
 import torch
 
 from models import encoders
-from models.heads import PrototypeHead, described, mlp
+from models.heads import described
 from winnow.config.schema import Backbone
+from winnow.training.build import build
 from winnow.training.weights import (
+    HEADS,
     load_encoder,
     load_projection,
     load_weights,
     save_encoder,
-    save_projection,
+    save_heads,
     save_weights,
 )
 
@@ -134,17 +136,19 @@ def test_weights_need_no_config(tmp_path):
         load_weights(torch.nn.BatchNorm1d(4), tmp_path / "w.safetensors", "mend it")
 
 
-@pytest.mark.parametrize("head", [mlp(6, 5, 4), PrototypeHead(6, 5, 4, 3).mlp[:-1]], ids=["simclr", "dino"])
-def test_a_projection_head_comes_back(head, tmp_path):
-    save_projection(tmp_path, head)
-    ours, features = load_projection(tmp_path), torch.randn(7, 6)
-    assert described(ours) == described(head)
-    torch.testing.assert_close(ours.eval()(features), head.eval()(features), rtol=0, atol=0)
+@pytest.mark.parametrize("method", ["simclr", "dino"])
+def test_a_projection_head_comes_back(method, start, tmp_path):
+    objective = build(start.params, method, "test_resnet", 10, 0)
+    save_heads(tmp_path, objective)
+    ours, theirs = load_projection(tmp_path), objective.projection()
+    features = torch.randn(7, encoders.width(objective.exported()))
+    assert described(ours) == described(theirs)
+    torch.testing.assert_close(ours.eval()(features), theirs.eval()(features), rtol=0, atol=0)
 
 
-def test_no_projection_head_is_recorded_and_a_damaged_one_is_one_line(tmp_path):
-    save_projection(tmp_path, None)
+def test_no_projection_head_is_recorded_and_a_damaged_one_is_one_line(start, tmp_path):
+    save_heads(tmp_path, build(start.params, "supervised", "test_resnet", 10, 0))
     assert load_projection(tmp_path) is None
-    (tmp_path / "projection.safetensors").write_bytes(b"no weights")
-    with pytest.raises(ValueError, match=f"projection.safetensors: no readable projection head .*{AGAIN}"):
+    (tmp_path / HEADS).write_bytes(b"no weights")
+    with pytest.raises(ValueError, match=f"{HEADS}: no readable projection head .*{AGAIN}"):
         load_projection(tmp_path)

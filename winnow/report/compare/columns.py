@@ -11,12 +11,13 @@ MAIN = "linear_probe.top1"  # what arms are ranked by
 MEAN = "mean of sets"
 # The metrics with a column of their own, and its heading; the report lists the others below the table.
 HEADLINES = (
-    (r"pretrain\.test_i2t_r1", "image to text R@1"),
-    (r"pretrain\.test_t2i_r1", "text to image R@1"),
-    (r"pretrain\.test_zero_shot_top1", "zero-shot"),
+    (r"retrieval\.i2t_r1", "image to text R@1"),
+    (r"retrieval\.t2i_r1", "text to image R@1"),
+    (r"zero_shot\.top1", "zero-shot"),
     (r"linear_probe\.top1", "linear top-1"),
     (r"semi_supervised\.top1_([\d.]+)pct", r"\1 % labels"),
     (r"detection\.(?:box|bbox)_?ap_?50", "box AP50"),
+    (r"robustness\.mean_top1", "corrupted top-1"),
 )
 
 

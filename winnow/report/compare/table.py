@@ -90,15 +90,11 @@ def _task_values(
 def protocols(params: Params, workspace: Workspace) -> dict[str, dict[str, list[str]]]:
     """Task, with its set where there are several -> protocol -> the arms that were measured so, because a
     number without its protocol says little.
-
-    Pretraining is a task only of the arms that read captions: they alone read a test split while training.
     """
     found: dict[str, dict[str, list[str]]] = {}
     for entry in Stages.read(workspace.root).entries.values():
-        if not (entry.is_task or entry.name == PRETRAIN):
-            continue
-        values = metrics(workspace, entry)
-        if entry.is_task or "protocol" in values:
+        if entry.is_task:
+            values = metrics(workspace, entry)
             many = len(params.datasets.tasks) > 1 and entry.set
             name = f"{entry.name} on {entry.set}" if many else entry.name
             protocol = str(values.get("protocol", "not stated"))

@@ -1,0 +1,1 @@
+"""The fifteen common corruptions of pictures, on tensors: `corrupt.corrupt`."""
