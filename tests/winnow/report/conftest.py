@@ -140,7 +140,10 @@ def make_arm(
     finished = {"budget": 1000.0, "stopped_by": "budget", "val_top1": last}
     world.write(f"results/pretrain/{arm}/metrics.json", metrics | finished)
     world.write(f"results/pretrain/{arm}/cost.json", spent)
-    readings = [{"step": 1, "flops": flops, "loss": 0.5, "val_top1": y} for flops, y in curve.items()]
+    readings = [
+        {"step": step, "flops": flops, "examples_seen": 4.0 * step, "loss": 0.5, "val_top1": y}
+        for step, (flops, y) in enumerate(curve.items(), 1)
+    ]
     write_curve(world.workspace.arm(arm) / "curve.csv", readings)
     tasks = {
         "linear_probe": {"top1": top1, "top5": 0.9, "l2": 0.01, "protocol": "a <linear> protocol"},
@@ -168,6 +171,7 @@ def world(tmp_path: Path) -> World:
     uid_files.save(workspace.uids("pool"), world.uids[:5])
     workspace.split("held_out", "test").parent.mkdir(parents=True)
     uid_files.save(workspace.split("held_out", "test"), [f"{number:032x}" for number in range(1000)])
+    uid_files.save(workspace.split("held_out", "val"), [f"{number:032x}" for number in range(2000, 2100)])
     world.write("results/reference/cost.json", cost(40.0, 0.004, 1.6, "estimated", reference=400))
     spent = {"curate": 0, "reference": 0, "score": 0, "train": 1000, "total": 1000}
     own = cost(10.0, 0.001, 0.4, "estimated", train=1000, evaluate=7)

@@ -1,5 +1,6 @@
 """report.html: the comparison as one page that opens offline, from the verdict to the settings."""
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from itertools import groupby
 from pathlib import Path
@@ -10,13 +11,18 @@ from winnow.config.schema import Params
 from winnow.report.compare.accounting import Accounting
 from winnow.report.compare.columns import Column, Row, headlines, main_column, others
 from winnow.report.compare.corruption import CorruptionShares
+from winnow.report.compare.differences import Differences
 from winnow.report.compare.grids import Grid
 from winnow.report.compare.groups import Group
 from winnow.report.compare.intervals import Intervals
 from winnow.report.compare.look import corruption_colours, spent_colours
 from winnow.report.compare.markdown import legend
+from winnow.report.compare.plots import VIEW_PICTURES
+from winnow.report.compare.progress import Progress
+from winnow.report.compare.progress_text import at_equal, sooner
 from winnow.report.compare.table import choice, is_control, is_oracle, ranked
 from winnow.report.compare.verdict import Verdict, against_best_control, equal
+from winnow.report.compare.views import VIEWS
 from winnow.report.compare.wiring import wiring
 from winnow.report.compare.worth import known
 from winnow.report.page import numbers
@@ -37,6 +43,8 @@ class Content:
     accounting: Accounting
     pictures: dict[str, Path]
     grids: dict[str, list[Grid]]
+    progress: Sequence[Progress] = ()
+    differences: Differences | None = None
 
 
 def page(content: Content) -> str:
@@ -75,6 +83,10 @@ def page(content: Content) -> str:
         wiring=wiring(content.params),
         equal=equal(table),
         pictures={name: data_uri(path.read_bytes()) for name, path in content.pictures.items()},
+        views=VIEWS,
+        names=VIEW_PICTURES,
+        differences=content.differences,
+        courses=[(one.family.name, at_equal(one), sooner(one)) for one in content.progress],
         spent=spent_colours(table),
         colours=corruption_colours(content.corruption.kinds),
         appendix=yaml.safe_dump(asdict(content.params), sort_keys=True, allow_unicode=True),

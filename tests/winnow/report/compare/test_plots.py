@@ -15,6 +15,7 @@ from winnow.report.compare.scatter import accuracy
 
 ALL = {
     "curves",
+    "curves_examples",
     "accuracy_flops",
     "accuracy_gco2e",
     "spending",
