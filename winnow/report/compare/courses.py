@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
 from winnow.evaluation.curve import Row as Reading
-from winnow.report.compare.axes import Label, cost_axis, flops_axis, label, percent_axis
+from winnow.report.compare.axes import EARLY, Label, cost_axis, flops_axis, label, percent_axis
 from winnow.report.compare.columns import Row
 from winnow.report.compare.corruption import CorruptionShares
 from winnow.report.compare.look import INK, SOFT, Look
@@ -122,7 +122,12 @@ def _label_ends(
     """Name each line where it ends; when all limits are final."""
     for axes, rows in panels:
         ends = [(row, *lines[row["arm"]]) for row in rows if len(lines[row["arm"]][0])]
-        labels = [Label(x[-1], y[-1], arm_label(row, rows), look.colours[choice(row)]) for row, x, y in ends]
+        most, labels = max((x[-1] for _, x, _ in ends), default=0), []
+        for row, x, y in ends:  # all names right of the longest line, so that none lies on another line
+            colour, end = look.colours[choice(row)], max(x[-1], most)
+            if x[-1] < EARLY * most:
+                axes.plot([x[-1], end], [y[-1]] * 2, color=colour, lw=0.8, ls=":")
+            labels.append(Label(end, y[-1], arm_label(row, rows), colour))
         label(axes, [*labels, *(more or [])])
 
 

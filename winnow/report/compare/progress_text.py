@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from winnow.evaluation.statistics import Estimate
+from winnow.report.compare.groups import Group
 from winnow.report.compare.progress import Equal, Progress
 from winnow.report.compare.speedup import Speedup
 from winnow.report.compare.table import choice, is_oracle
@@ -43,8 +44,15 @@ def markdown(found: Sequence[Progress]) -> str:
 def at_equal(one: Progress) -> Cells:
     """Accuracy of each arm, and its difference to the control, in each view."""
     head = ["arm", *(f"at equal {equal.view.name}: {equal.view.amount(equal.at)}" for equal in one.equal)]
-    rows = [[group.name, *(_reading(equal, group.name) for equal in one.equal)] for group in one.groups]
+    rows = [
+        [_name(one, group), *(_reading(equal, group.name) for equal in one.equal)] for group in one.groups
+    ]
     return Cells(head, rows, [said for equal in one.equal for said in _said(one, equal)])
+
+
+def _name(one: Progress, group: Group) -> str:
+    role = " (best control)" if group is one.control else " (oracle)" if is_oracle(group.row) else ""
+    return group.name + role
 
 
 def _reading(equal: Equal, name: str) -> str:
@@ -98,9 +106,8 @@ def sooner(one: Progress) -> Cells:
     for group in one.groups[1:]:
         speeds = one.speedups[group.name]
         main = speeds[FLOPS.key]
-        name = group.name + (" (oracle)" if is_oracle(group.row) else "")
         cells = [numbers.percent(_mean(main.targets)), numbers.flops(_mean(main.control)), _arm(main)]
-        rows.append([name, *cells, *(times(speeds[key]) for key in keys)])
+        rows.append([_name(one, group), *cells, *(times(speeds[key]) for key in keys)])
     return Cells(head, rows, _notes(one))
 
 

@@ -75,7 +75,8 @@ def with_seconds(readings: Sequence[Reading], total: float | None, own: float) -
 
 def write_curves(path: Path, curves: Mapping[str, Sequence[Reading]]) -> None:
     """All readings as one CSV with a column `arm`, for `dvc plots` and spreadsheets; blank where unknown."""
-    keys = list(dict.fromkeys(key for readings in curves.values() for one in readings for key in one))
+    first = ["step", *(view.key for view in VIEWS), ACCURACY]
+    keys = list(dict.fromkeys([*first, *(key for some in curves.values() for one in some for key in one)]))
     with path.open("w", encoding="utf-8", newline="") as file:
         table = csv.DictWriter(file, ["arm", *keys], lineterminator="\n")
         table.writeheader()

@@ -59,7 +59,7 @@ def write(params: Params, workspace: Workspace, out: Path) -> dict[str, Any]:
     (out / "table.md").write_text(text, encoding="utf-8")
     mean = mean_curves(groups, curves)
     pictures = plots.draw(out / "plots", means, mean, shown, balanced, intervals)
-    write_curves(out / "plots" / "curves.csv", mean)
+    write_curves(out / "curves.csv", mean)
     first = {group.name: traces[group.arms[0]] for group in groups}
     chosen = {name: grids.of_trace(pool, one, found.rows) for name, one in first.items() if grids.scored(one)}
     protocols = _of_groups(table.protocols(params, workspace), groups)

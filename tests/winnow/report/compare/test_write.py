@@ -12,7 +12,7 @@ import pytest
 from winnow.report.compare import table
 from winnow.report.compare.write import write
 
-FILES = ["intervals.json", "plots", "report.html", "table.json", "table.md"]
+FILES = ["curves.csv", "intervals.json", "plots", "report.html", "table.json", "table.md"]
 
 
 @pytest.fixture
