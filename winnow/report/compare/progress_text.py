@@ -106,7 +106,7 @@ def sooner(one: Progress) -> Cells:
     for group in one.groups[1:]:
         speeds = one.speedups[group.name]
         main = speeds[FLOPS.key]
-        cells = [numbers.percent(_mean(main.targets)), numbers.flops(_mean(main.control)), _arm(main)]
+        cells = [numbers.percent(_mean(main.targets)), numbers.flops(_mean(main.control_costs)), _arm(main)]
         rows.append([_name(one, group), *cells, *(times(speeds[key]) for key in keys)])
     return Cells(head, rows, _notes(one))
 
@@ -116,16 +116,16 @@ def _mean(values: Sequence[float]) -> float:
 
 
 def _arm(speed: Speedup) -> str:
-    known = [cost for cost in speed.arm if cost is not None]
-    if len(known) == len(speed.arm):
+    known = [cost for cost in speed.arm_costs if cost is not None]
+    if len(known) == len(speed.arm_costs):
         return numbers.flops(_mean(known))
-    return NEVER if not known else f"{len(known)} of {len(speed.arm)} seeds reach it"
+    return NEVER if not known else f"{len(known)} of {len(speed.arm_costs)} seeds reach it"
 
 
 def times(speed: Speedup) -> str:
     """The ratio with its interval."""
     if speed.ratio is None:
-        return "–" if speed.reached < len(speed.arm) else "unknown"
+        return "–" if speed.reached < len(speed.arm_costs) else "unknown"
     bound = f"{speed.bound} " if speed.bound else ""
     within = f" ({speed.low:.2f} to {speed.high:.2f})" if speed.known else ""
     return f"{bound}{speed.ratio:.2f}{within}"

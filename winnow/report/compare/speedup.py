@@ -39,8 +39,8 @@ class Speedup:
     """
 
     targets: tuple[float, ...]
-    control: tuple[float, ...]
-    arm: tuple[float | None, ...]
+    control_costs: tuple[float, ...]
+    arm_costs: tuple[float | None, ...]
     ratio: float | None
     low: float
     high: float
@@ -49,7 +49,7 @@ class Speedup:
     @property
     def reached(self) -> int:
         """How many seeds reach their target."""
-        return sum(cost is not None for cost in self.arm)
+        return sum(cost is not None for cost in self.arm_costs)
 
     @property
     def known(self) -> bool:

@@ -21,8 +21,8 @@ def test_a_plateau_buys_no_speedup():
     600 and the arm 131.2, 4.6 times fewer; read where the control got there, 250 / 128 = 1.95.
     """
     found = speedup([FAST], [PLATEAU], [0.01])
-    assert (found.targets, found.control) == ((0.50,), (250.0,))
-    assert found.arm[0] == pytest.approx(128.0)
+    assert (found.targets, found.control_costs) == ((0.50,), (250.0,))
+    assert found.arm_costs[0] == pytest.approx(128.0)
     assert found.ratio == pytest.approx(250 / 128)
     assert (found.bound, found.known) == ("", False)  # one seed has no interval
     naive = reaches(FAST, 0.508, 0.0)
@@ -86,7 +86,7 @@ def test_seeds_have_a_geometric_mean_and_an_interval():
 def test_one_seed_that_never_arrives_leaves_no_ratio():
     control = [(100.0, 0.1), (400.0, 0.5)]
     found = speedup([[(100.0, 0.3), (200.0, 0.5)], [(100.0, 0.3)]], [control, control], [0.0, 0.0])
-    assert (found.ratio, found.reached, found.arm[1]) == (None, 1, None)
+    assert (found.ratio, found.reached, found.arm_costs[1]) == (None, 1, None)
 
 
 @pytest.mark.parametrize(
