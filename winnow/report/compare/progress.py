@@ -2,8 +2,9 @@
 is as good as the best control (speedup.py).
 
 All of it is read on val, by kNN, for there alone an encoder is measured while it is trained; the control is
-the one that the verdict compares with, of the same method, backbone and budget. A difference has the interval
-of the seeds, which are paired; with one seed that of the val images, as if every arm had drawn its own.
+the one that the verdict compares with, of the same method, backbone and budget. Intervals are over seeds,
+which are paired, and val images. What was found on each image is not recorded, so the images' part of a
+difference is that of two arms which drew their own: an upper bound, for arms err on the same hard images.
 """
 
 import math
@@ -12,9 +13,10 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
+from scipy import stats
 
 from winnow.evaluation.curve import Row as Reading
-from winnow.evaluation.statistics import Estimate, estimate
+from winnow.evaluation.statistics import Estimate
 from winnow.report.compare.columns import main_column
 from winnow.report.compare.groups import Group
 from winnow.report.compare.intervals import paired
@@ -22,7 +24,6 @@ from winnow.report.compare.speedup import Speedup, reading_error, speedup, still
 from winnow.report.compare.verdict import Family, families
 from winnow.report.compare.views import ACCURACY, VIEWS, View, reached_by_all, value_at
 
-Z = 1.959964  # of a two-sided 95 % interval
 Curves = Mapping[str, Sequence[Reading]]
 
 
@@ -122,23 +123,34 @@ def _at(arms: Sequence[str], curves: Curves, view: View, at: float) -> list[floa
 
 
 def _value(values: list[float] | None, images: int | None) -> Estimate | None:
-    if values is None:
-        return None
-    if len(values) > 1:
-        return estimate([np.array(values)[:, None]])
-    (value,) = values
-    half = Z * math.sqrt(value * (1 - value) / images) if images else math.nan
-    return Estimate(value, value - half, value + half, 1, images or 1)
+    return None if values is None else _estimate(values, [values], images)
 
 
 def _difference(ours: list[float] | None, theirs: list[float] | None, images: int | None) -> Estimate | None:
     if ours is None or theirs is None:
         return None
-    if len(ours) > 1:
-        return estimate([(np.array(ours) - np.array(theirs))[:, None]])
-    mean, both = ours[0] - theirs[0], (ours[0], theirs[0])
-    half = Z * math.sqrt(sum(p * (1 - p) for p in both) / images) if images else math.nan
-    return Estimate(mean, mean - half, mean + half, 1, images or 1)
+    return _estimate([a - b for a, b in zip(ours, theirs, strict=True)], [ours, theirs], images)
+
+
+def _estimate(values: list[float], shares: Sequence[list[float]], images: int | None) -> Estimate:
+    """The mean of the seeds' values and its interval, Student's with Satterthwaite's degrees of freedom.
+
+    Args:
+        shares: what each arm's share of hits is, which gives the variance of the images.
+    """
+    seeds, mean, parts = len(values), float(np.mean(values)), []
+    if seeds > 1:
+        parts.append((float(np.var(values, ddof=1)) / seeds, seeds - 1))
+    if images and images > 1:
+        spread = sum(share * (1 - share) for share in (float(np.mean(some)) for some in shares))
+        parts.append((spread / images, images - 1))
+    weight = sum(part**2 / freedom for part, freedom in parts)
+    if not parts:
+        return Estimate(mean, math.nan, math.nan, seeds, 1)
+    variance = sum(part for part, _ in parts)
+    freedom = variance**2 / weight if weight else max(freedom for _, freedom in parts)
+    half = float(stats.t.ppf(0.975, freedom)) * math.sqrt(variance)
+    return Estimate(mean, mean - half, mean + half, seeds, images or 1)
 
 
 def as_json(found: Sequence[Progress]) -> dict[str, list[dict[str, Any]]]:

@@ -153,4 +153,6 @@ def _notes(one: Progress) -> list[str]:
         )
     if len(one.control.rows) == 1:
         notes.append("One seed: how far another seed's ratio would be is unknown, so none has an interval.")
+    else:
+        notes.append("Ratios are geometric means over the seeds, with 95 % intervals over the seeds alone.")
     return notes

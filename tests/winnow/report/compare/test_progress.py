@@ -7,6 +7,7 @@ half of the reference's 40 s, and takes 20 s more.
 import json
 
 import pytest
+from scipy import stats
 
 from winnow.report.compare import table
 from winnow.report.compare.groups import grouped
@@ -23,14 +24,16 @@ def read(world, images=100, **curves):
 
 
 def test_readings_at_equal_flops_seconds_and_examples(world):
-    """By hand. At 10 s `chosen` is at its reference still; sqrt(0.21 / 100 + 0.25 / 100) x 1.96 = 0.133."""
+    """By hand. At 10 s `chosen` is at its reference still; sqrt(0.21 / 100 + 0.25 / 100) is 0.0678;
+    Student's t of 99 degrees of freedom is 1.984.
+    """
     (found,) = read(world)
     flops, seconds, examples = found.equal
     assert (flops.at, seconds.at, examples.at) == (1000, 10, 8)
     assert flops.values["chosen"].mean == pytest.approx(0.7)
     difference = flops.differences["chosen"]
     assert difference.mean == pytest.approx(0.2)
-    assert difference.half == pytest.approx(0.133, abs=5e-4)
+    assert difference.half == pytest.approx(1.984 * 0.0678, abs=2e-4)
     assert seconds.values["chosen"] is None
     assert list(flops.differences) == ["chosen"]  # the control is not compared with itself
 
@@ -58,7 +61,7 @@ def test_a_missing_split_is_named(world):
 
 def test_seeds_are_paired(worlds, tmp_path):
     """By hand: 20, 19 and 18 points apart at the end."""
-    (found,) = read(worlds(tmp_path, seeds=3))
+    (found,) = read(worlds(tmp_path, seeds=3), images=None)
     difference = found.equal[0].differences["chosen"]
     assert difference.mean == pytest.approx(0.19)
     assert difference.half == pytest.approx(4.3027 * 0.01 / 3**0.5, rel=1e-3)
@@ -81,11 +84,11 @@ def test_without_readings_or_a_control_nothing_is_said(world):
 
 def test_words(world):
     (found,) = read(world)
-    sure = "70.0 ± 9.0 %, +20.0 (6.7 to 33.3)"
+    sure = "70.0 ± 9.1 %, +20.0 (6.5 to 33.5)"
     assert at_equal(found).rows[1] == ["chosen", sure, "not begun", sure]
     notes = at_equal(found).notes
     assert (
-        "At equal FLOPs, chosen, the best policy, is ahead of plain: 20.0 points more (6.7 to 33.3)." in notes
+        "At equal FLOPs, chosen, the best policy, is ahead of plain: 20.0 points more (6.5 to 33.5)." in notes
     )
     assert "At equal seconds, chosen has no reading yet: what comes before takes longer." in notes
     (row,) = sooner(found).rows
@@ -109,3 +112,15 @@ def test_words_of_a_tie(world):
 )
 def test_ratios_as_people_read_them(arm, control, expected):
     assert times(speedup([arm], [control], [0.0])) == expected
+
+
+def test_the_images_widen_an_interval_over_seeds(worlds, tmp_path):
+    """By hand, of `plain` at its end: seeds 0.50, 0.52, 0.54 have a variance of 0.0004 / 3; 100 images one of
+    0.52 x 0.48 / 100. Satterthwaite: their sum squared over the sum of squares over 2 and 99.
+    """
+    (found,) = read(worlds(tmp_path, seeds=3), images=100)
+    parts = (0.0004 / 3, 2), (0.52 * 0.48 / 100, 99)
+    variance = sum(part for part, _ in parts)
+    freedom = variance**2 / sum(part**2 / of for part, of in parts)
+    value = found.equal[0].values["plain"]
+    assert value.half == pytest.approx(stats.t.ppf(0.975, freedom) * variance**0.5)
