@@ -1,18 +1,13 @@
 """The page in a browser: two arms with three seeds each, in headless Chromium."""
 
 import re
-import shutil
 
 import pytest
 
 from winnow.report.compare.write import write
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 A4 = 688  # CSS pixels between margins of 14 mm
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium on this machine"),
-]
+pytestmark = pytest.mark.slow
 FIRST = "table.sortable tbody tr:first-child th"
 
 
@@ -24,43 +19,10 @@ def address(worlds, tmp_path_factory):
     return (out / "report.html").as_uri()
 
 
-@pytest.fixture(scope="module")
-def browser():
-    playwright = pytest.importorskip("playwright.sync_api")
-    with playwright.sync_playwright() as running:
-        browser = running.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield browser
-        browser.close()
-
-
 @pytest.fixture
-def visit(browser, address):
-    """A function: the page at a width in pixels; at the end nothing was asked of the network, and nothing
-    complained.
-    """
-    outside, complaints, pages = [], [], []
-
-    def route(one):
-        if one.request.url.startswith(("file:", "data:")):
-            one.continue_()
-        else:
-            outside.append(one.request.url)
-            one.abort()
-
-    def at(width=1400, media=None):
-        page = browser.new_page(viewport={"width": width, "height": 900})
-        pages.append(page)
-        page.route("**/*", route)
-        page.on("console", lambda said: complaints.append(said.text))
-        page.on("pageerror", lambda error: complaints.append(str(error)))
-        page.emulate_media(media=media)
-        page.goto(address)
-        return page
-
-    yield at
-    for page in pages:
-        page.close()
-    assert (outside, complaints) == ([], [])
+def visit(open_page, address):
+    """A function: the page at a width in pixels."""
+    return lambda width=1400, media=None: open_page(address, width, media)
 
 
 def wide(page):
