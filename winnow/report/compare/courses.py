@@ -24,16 +24,22 @@ Panels = list[tuple[Axes, list[Row]]]
 
 
 def training_curves(
-    table: list[Row], curves: Mapping[str, list[Reading]], look: Look, view: View = FLOPS
+    table: list[Row],
+    curves: Mapping[str, list[Reading]],
+    look: Look,
+    view: View = FLOPS,
+    seeds: Mapping[str, list[list[Reading]]] | None = None,
 ) -> Figure:
     """kNN top-1 on val, or the loss where no task set is read, against what the view is of.
 
     A curve begins after what the arm paid for its version and its reference, which against FLOPs the bars at
-    the foot show. An encoder that is not trained is a dashed line at its height.
+    the foot show. An encoder that is not trained is a dashed line at its height. Where `seeds` holds several
+    curves of an arm they are thin lines behind their mean.
     """
     read = all(ACCURACY in one for rows in curves.values() for one in rows)
     figure, panels = _panels(table, READ if read else "training loss", percent=read)
-    lines, most = _lines(table, curves, ACCURACY if read else "loss", view)
+    key = ACCURACY if read else "loss"
+    lines, most = _lines(table, curves, key, view)
     still = {row["arm"] for row in table if row.get("frozen") and lines[row["arm"]][1]}
     values = [value for _, top1 in lines.values() for value in top1]
     low, high = (np.floor(10 * min(values)) / 10, max(values)) if values else (0.0, 1.0)
@@ -47,6 +53,8 @@ def training_curves(
             if row["arm"] in still:
                 style = {"ls": (0, (4, 3)), "lw": 1.4}
             axes.plot(*lines[row["arm"]], color=colour, **style)
+            for one in (seeds or {}).get(row["arm"], []) if row["arm"] not in still else []:
+                axes.plot(*_points(one, key, view), color=colour, lw=0.8, alpha=0.45, zorder=1.5)
         if bars:
             _upfront_bars(axes, rows, look, low, unit)
         axes.set_ylim(low - unit * (0.3 + 0.9 * most_bars), high + unit)
@@ -62,16 +70,18 @@ def _lines(
 ) -> tuple[dict[str, Line], float]:
     """The line of each arm, empty where it was not read so, and how far they go."""
     known = {arm: [one for one in rows if value in one] for arm, rows in curves.items()}  # frozen: no loss
-    seen = {arm: [one for one in rows if view.key in one] for arm, rows in known.items()}
-    lines: dict[str, Line] = {
-        arm: ([one[view.key] for one in rows], [one[value] for one in rows]) for arm, rows in seen.items()
-    }
+    lines: dict[str, Line] = {arm: _points(rows, value, view) for arm, rows in known.items()}
     totals = [row["flops"]["total"] for row in table] if view is FLOPS else []
     most = max([*totals, *(x for places, _ in lines.values() for x in places)], default=0)
     for row in table:
         if row.get("frozen") and known[row["arm"]]:
             lines[row["arm"]] = [0, most], [known[row["arm"]][-1][value]] * 2
     return lines, most
+
+
+def _points(readings: list[Reading], value: str, view: View) -> Line:
+    both = [one for one in readings if view.key in one and value in one]
+    return [one[view.key] for one in both], [one[value] for one in both]
 
 
 def _axis(axes: Axes, most: float, view: View) -> None:

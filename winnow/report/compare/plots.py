@@ -33,15 +33,20 @@ def draw(
     corruption: CorruptionShares,
     balance: Balance,
     intervals: Intervals | None = None,
+    seeds: Mapping[str, list[list[Reading]]] | None = None,
 ) -> dict[str, Path]:
-    """Write every picture that the numbers allow into a folder; name -> file."""
+    """Write every picture that the numbers allow into a folder; name -> file.
+
+    Args:
+        seeds: the curves of every seed, of the arms with several.
+    """
     if not table:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "none.txt").write_text("No arms, so no pictures.\n")  # DVC requires the folder
         return {}
     look, moved = Look.of(table), [row for row in table if not row.get("frozen")]
     pictures: dict[str, Callable[[], Figure]] = {
-        **{name: partial(training_curves, table, curves, look, view) for name, view in _views(curves)},
+        **{name: partial(training_curves, table, curves, look, view, seeds) for name, view in _views(curves)},
         "spending": lambda: spending(table),
     }
     if column := main_column(table):

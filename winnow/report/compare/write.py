@@ -58,7 +58,8 @@ def write(params: Params, workspace: Workspace, out: Path) -> dict[str, Any]:
     text += progress_text.markdown(courses)
     (out / "table.md").write_text(text, encoding="utf-8")
     mean = mean_curves(groups, curves)
-    pictures = plots.draw(out / "plots", means, mean, shown, balanced, intervals)
+    seeds = {one.name: [curves[arm] for arm in one.arms] for one in groups if len(one.rows) > 1}
+    pictures = plots.draw(out / "plots", means, mean, shown, balanced, intervals, seeds)
     write_curves(out / "curves.csv", mean)
     first = {group.name: traces[group.arms[0]] for group in groups}
     chosen = {name: grids.of_trace(pool, one, found.rows) for name, one in first.items() if grids.scored(one)}
