@@ -13,7 +13,7 @@ from pathlib import Path
 
 from winnow.config.plugins import CODE
 
-COPIED = ("dvc.yaml", "params.yaml", ".dvcignore", ".dvc/config", ".dvc/.gitignore", "conf")
+COPIED = ("dvc.yaml", "params.yaml", ".dvcignore", ".dvc/config", ".dvc/.gitignore", ".dvc/plots", "conf")
 ROOMS = ("flows", "models", "stages", "winnow")
 
 

@@ -142,7 +142,10 @@ def make_arm(
     finished = {"budget": 1000.0, "stopped_by": "budget", "val_top1": last}
     world.write(f"results/pretrain/{arm}/metrics.json", metrics | finished)
     world.write(f"results/pretrain/{arm}/cost.json", spent)
-    readings = [{"step": 1, "flops": flops, "loss": 0.5, "val_top1": y} for flops, y in curve.items()]
+    readings = [
+        {"step": step, "flops": flops, "examples_seen": 4.0 * step, "loss": 0.5, "val_top1": y}
+        for step, (flops, y) in enumerate(curve.items(), 1)
+    ]
     write_curve(world.workspace.arm(arm) / "curve.csv", readings)
     tasks = {
         "linear_probe": {"top1": top1, "top5": 0.9, "l2": 0.01, "protocol": "a <linear> protocol"},
@@ -155,12 +158,16 @@ def make_arm(
         world.write(f"{folder}/cost.json", cost(1.0, 0.1, 40.0, "estimated", evaluate=50))
 
 
-@pytest.fixture
-def world(tmp_path: Path) -> World:
-    """Arm `plain` trains on 8 examples in two steps, arm `chosen` on 4, and pays half of the reference."""
-    workspace = Workspace(tmp_path)
-    shutil.copy(CODE / "dvc.yaml", tmp_path)
-    params = parse(RAW)
+def make_world(root: Path, seeds: int = 1) -> World:
+    """Arm `plain` trains on 8 examples in two steps, arm `chosen` on 4, and pays half of the reference.
+
+    With several seeds they are `plain-s0`, `plain-s1`, ..., of accuracies that differ by two points a seed.
+    """
+    workspace = Workspace(root)
+    shutil.copy(CODE / "dvc.yaml", root)
+    ends = {f"-s{seed}" if seeds > 1 else "": seed for seed in range(seeds)}
+    arms = {name + end: {**arm, "seed": seed} for end, seed in ends.items() for name, arm in ARMS.items()}
+    params = parse({**RAW, "arms": arms})
     workspace.params.write_text(yaml.safe_dump(dataclasses.asdict(params), sort_keys=False))
     world = World(workspace, params, make_pool(workspace.dataset("pool", "digits")))
     workspace.provenance("digits").mkdir(parents=True)
@@ -170,16 +177,37 @@ def world(tmp_path: Path) -> World:
     uid_files.save(workspace.uids("pool"), world.uids[:5])
     workspace.split("held_out", "test").parent.mkdir(parents=True)
     uid_files.save(workspace.split("held_out", "test"), [f"{number:032x}" for number in range(1000)])
+    uid_files.save(workspace.split("held_out", "val"), [f"{number:032x}" for number in range(2000, 2100)])
     world.write("results/reference/cost.json", cost(40.0, 0.004, 1.6, "estimated", reference=400))
+    for end, seed in ends.items():
+        _train(world, end, 0.02 * seed)
+    return world
+
+
+def _train(world: World, end: str, more: float) -> None:
+    """Files of both arms of a seed, whose accuracies are `more` above those of the first."""
     spent = {"curate": 0, "reference": 0, "score": 0, "train": 1000, "total": 1000}
     own = cost(10.0, 0.001, 0.4, "estimated", train=1000, evaluate=7)
-    make_arm(world, "plain", {"flops": spent, "examples_seen": 8}, {500: 0.3, 1000: 0.5}, 0.5, own)
+    curve, top1 = {500: 0.3 + more, 1000: 0.5 + more}, 0.5 + more
+    make_arm(world, f"plain{end}", {"flops": spent, "examples_seen": 8}, curve, top1, own)
     spent = {"curate": 0, "reference": 200, "score": 300, "train": 500, "total": 1000}
     own = cost(20.0, 0.002, 0.8, "counter", train=500, score=300, evaluate=7)
-    make_arm(world, "chosen", {"flops": spent, "examples_seen": 4}, {600: 0.4, 1000: 0.7}, 0.7, own)
-    world.trace("plain", [0, 0, 0, 0, 1, 1, 1, 1], [0, 1, 2, 3, 0, 0, 4, 4], [0.0] * 8)
-    world.trace("chosen", [0, 0, 1, 1], [0, 2, 1, 4], [1.0, 3.0, 0.5, 2.0])
-    return world
+    curve, top1 = {600: 0.4 + more, 1000: 0.7 + more / 2}, 0.7 + more / 2
+    make_arm(world, f"chosen{end}", {"flops": spent, "examples_seen": 4}, curve, top1, own)
+    world.trace(f"plain{end}", [0, 0, 0, 0, 1, 1, 1, 1], [0, 1, 2, 3, 0, 0, 4, 4], [0.0] * 8)
+    world.trace(f"chosen{end}", [0, 0, 1, 1], [0, 2, 1, 4], [1.0, 3.0, 0.5, 2.0])
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    """`make_world` of one seed."""
+    return make_world(tmp_path)
+
+
+@pytest.fixture(scope="session")
+def worlds():
+    """`make_world`, for comparisons that several tests look at."""
+    return make_world
 
 
 @pytest.fixture(name="cost")

@@ -31,6 +31,7 @@ STYLE: dict[Any, Any] = {
     "figure.dpi": 100,
     "savefig.dpi": 170,
 }
+EARLY = 0.97  # of the last point: one that lies before is led on to its name by a dotted line
 ROOM = 1.42  # the width of an axis that has labels right of its points, over that of the points
 
 

@@ -7,39 +7,45 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter
 
 from winnow.evaluation.curve import Row as Reading
-from winnow.report.compare.axes import Label, flops_axis, label, percent_axis
+from winnow.report.compare.axes import EARLY, Label, cost_axis, flops_axis, label, percent_axis
 from winnow.report.compare.columns import Row
 from winnow.report.compare.corruption import CorruptionShares
 from winnow.report.compare.look import INK, SOFT, Look
 from winnow.report.compare.table import arm_label, choice
+from winnow.report.compare.views import ACCURACY, FLOPS, READ, View
 
 # Paid for before the first step.
 UPFRONT = {"curate": "the version", "reference": "the reference", "weights": "the weights"}
-TITLE = "FLOPs spent, reference and scoring included"
 Line = tuple[Any, Any]  # x and y
 Panels = list[tuple[Axes, list[Row]]]
 
 
-def training_curves(table: list[Row], curves: Mapping[str, list[Reading]], look: Look) -> Figure:
-    """kNN top-1 on val, or the loss where no task set is read, against FLOPs spent.
+def training_curves(
+    table: list[Row],
+    curves: Mapping[str, list[Reading]],
+    look: Look,
+    view: View = FLOPS,
+    seeds: Mapping[str, list[list[Reading]]] | None = None,
+) -> Figure:
+    """kNN top-1 on val, or the loss where no task set is read, against what the view is of.
 
-    A curve begins after what the arm paid for its version and its reference, which the bars at the foot show.
-    An encoder that is not trained is a dashed line at its height.
+    A curve begins after what the arm paid for its version and its reference, which against FLOPs the bars at
+    the foot show. An encoder that is not trained is a dashed line at its height. Where `seeds` holds several
+    curves of an arm they are thin lines behind their mean.
     """
-    read = all("val_top1" in one for rows in curves.values() for one in rows)
-    figure, panels = _panels(table, "kNN top-1 on val" if read else "training loss", percent=read)
-    key = "val_top1" if read else "loss"
-    known = {arm: [one for one in rows if key in one] for arm, rows in curves.items()}  # frozen: no loss
-    lines = {arm: ([one["flops"] for one in rows], [one[key] for one in rows]) for arm, rows in known.items()}
-    most = max(row["flops"]["total"] for row in table)
+    read = all(ACCURACY in one for rows in curves.values() for one in rows)
+    figure, panels = _panels(table, READ if read else "training loss", percent=read)
+    key = ACCURACY if read else "loss"
+    lines, most = _lines(table, curves, key, view)
     still = {row["arm"] for row in table if row.get("frozen") and lines[row["arm"]][1]}
-    lines |= {arm: ([0, most], [lines[arm][1][-1]] * 2) for arm in still}
     values = [value for _, top1 in lines.values() for value in top1]
     low, high = (np.floor(10 * min(values)) / 10, max(values)) if values else (0.0, 1.0)
     unit = (high - low) / 14 or 0.01
-    most_bars = max(sum(_upfront(row) > 0 for row in rows) for _, rows in panels)
+    bars = view is FLOPS
+    most_bars = max(sum(_upfront(row) > 0 for row in rows) for _, rows in panels) if bars else 0
     for axes, rows in panels:
         for row in rows:
             colour, marker = look.colours[choice(row)], look.markers[row["method"]]
@@ -47,13 +53,44 @@ def training_curves(table: list[Row], curves: Mapping[str, list[Reading]], look:
             if row["arm"] in still:
                 style = {"ls": (0, (4, 3)), "lw": 1.4}
             axes.plot(*lines[row["arm"]], color=colour, **style)
-        _upfront_bars(axes, rows, look, low, unit)
+            for one in (seeds or {}).get(row["arm"], []) if row["arm"] not in still else []:
+                axes.plot(*_points(one, key, view), color=colour, lw=0.8, alpha=0.45, zorder=1.5)
+        if bars:
+            _upfront_bars(axes, rows, look, low, unit)
         axes.set_ylim(low - unit * (0.3 + 0.9 * most_bars), high + unit)
         top = min(high + unit, 1.001) if read else high + unit
         axes.set_yticks([tick for tick in axes.get_yticks() if low - 1e-9 <= tick <= top])
-        flops_axis(axes, most, TITLE)
+        _axis(axes, most, view)
     _label_ends(panels, lines, look)
     return figure
+
+
+def _lines(
+    table: list[Row], curves: Mapping[str, list[Reading]], value: str, view: View
+) -> tuple[dict[str, Line], float]:
+    """The line of each arm, empty where it was not read so, and how far they go."""
+    known = {arm: [one for one in rows if value in one] for arm, rows in curves.items()}  # frozen: no loss
+    lines: dict[str, Line] = {arm: _points(rows, value, view) for arm, rows in known.items()}
+    totals = [row["flops"]["total"] for row in table] if view is FLOPS else []
+    most = max([*totals, *(x for places, _ in lines.values() for x in places)], default=0)
+    for row in table:
+        if row.get("frozen") and known[row["arm"]]:
+            lines[row["arm"]] = [0, most], [known[row["arm"]][-1][value]] * 2
+    return lines, most
+
+
+def _points(readings: list[Reading], value: str, view: View) -> Line:
+    both = [one for one in readings if view.key in one and value in one]
+    return [one[view.key] for one in both], [one[value] for one in both]
+
+
+def _axis(axes: Axes, most: float, view: View) -> None:
+    if view is FLOPS:
+        flops_axis(axes, most, view.title)
+    else:
+        cost_axis(axes, most)
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda v, _: f"{v:,.0f}" if most >= 10 else f"{v:g}"))
+        axes.set_xlabel(view.title)
 
 
 def corruption_over_training(table: list[Row], corruption: CorruptionShares, look: Look) -> Figure:
@@ -68,7 +105,7 @@ def corruption_over_training(table: list[Row], corruption: CorruptionShares, loo
             colour, marker = look.colours[choice(row)], look.markers[row["method"]]
             axes.plot(*lines[row["arm"]], color=colour, marker=marker, ms=3, lw=2)
         axes.set_ylim(0, highest * 1.1)
-        flops_axis(axes, most, TITLE)
+        flops_axis(axes, most, FLOPS.title)
     _label_ends(panels, lines, look, [Label(most, corruption.in_pool, "pool version", SOFT, "normal")])
     return figure
 
@@ -95,7 +132,12 @@ def _label_ends(
     """Name each line where it ends; when all limits are final."""
     for axes, rows in panels:
         ends = [(row, *lines[row["arm"]]) for row in rows if len(lines[row["arm"]][0])]
-        labels = [Label(x[-1], y[-1], arm_label(row, rows), look.colours[choice(row)]) for row, x, y in ends]
+        most, labels = max((x[-1] for _, x, _ in ends), default=0), []
+        for row, x, y in ends:  # all names right of the longest line, so that none lies on another line
+            colour, end = look.colours[choice(row)], max(x[-1], most)
+            if x[-1] < EARLY * most:
+                axes.plot([x[-1], end], [y[-1]] * 2, color=colour, lw=0.8, ls=":")
+            labels.append(Label(end, y[-1], arm_label(row, rows), colour))
         label(axes, [*labels, *(more or [])])
 
 

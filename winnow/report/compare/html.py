@@ -1,5 +1,6 @@
 """report.html: the comparison as one page that opens offline, from the verdict to the settings."""
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from itertools import groupby
 from pathlib import Path
@@ -11,13 +12,19 @@ from winnow.report.compare.accounting import Accounting
 from winnow.report.compare.break_even import Worth
 from winnow.report.compare.columns import Column, Row, headlines, main_column, others
 from winnow.report.compare.corruption import CorruptionShares
+from winnow.report.compare.differences import Differences
+from winnow.report.compare.fairness import equal
 from winnow.report.compare.grids import Grid
 from winnow.report.compare.groups import Group
 from winnow.report.compare.intervals import Intervals
 from winnow.report.compare.look import corruption_colours, spent_colours
 from winnow.report.compare.markdown import legend
-from winnow.report.compare.table import choice, is_control, is_oracle, ranked
-from winnow.report.compare.verdict import Verdict, against_best_control, equal
+from winnow.report.compare.plots import VIEW_PICTURES
+from winnow.report.compare.progress import Progress
+from winnow.report.compare.progress_text import at_equal, sooner
+from winnow.report.compare.table import choice, is_oracle, ranked
+from winnow.report.compare.verdict import Verdict, against_best_control
+from winnow.report.compare.views import VIEWS
 from winnow.report.compare.wiring import wiring
 from winnow.report.compare.worth import known
 from winnow.report.page import numbers
@@ -39,6 +46,8 @@ class Content:
     pictures: dict[str, Path]
     grids: dict[str, list[Grid]]
     worth: Worth
+    progress: Sequence[Progress] = ()
+    differences: Differences | None = None
 
 
 def page(content: Content) -> str:
@@ -72,25 +81,19 @@ def page(content: Content) -> str:
         seeds={name: [row["seed"] for row in group.rows] for name, group in named.items()},
         each_seed=[one for row in table for one in named[row["arm"]].rows] if several else [],
         legend=legend(several),
-        noise=_noise(content.groups, intervals),
         spent_in_all=sum(row["flops"]["total"] for group in content.groups for row in group.rows) or 1,
         estimated=any(row["energy_quality"] == "estimated" for row in table),
         wiring=wiring(content.params),
         equal=equal(table),
         pictures={name: data_uri(path.read_bytes()) for name, path in content.pictures.items()},
+        views=VIEWS,
+        names=VIEW_PICTURES,
+        differences=content.differences,
+        courses=[(one.family.name, at_equal(one), sooner(one)) for one in content.progress],
         spent=spent_colours(table),
         colours=corruption_colours(content.corruption.kinds),
         appendix=yaml.safe_dump(asdict(content.params), sort_keys=True, allow_unicode=True),
     )
-
-
-def _noise(groups: list[Group], intervals: Intervals) -> str | None:
-    """How far two seeds of one control are apart by linear top-1: the noise of training."""
-    column = main_column([group.row for group in groups])
-    controls = [group for group in groups if is_control(group.row)]
-    found = [intervals.noise(group.name, column) for group in controls] if column else []
-    known = [value for value in found if value is not None]
-    return f"Two seeds of one control are up to {numbers.points(max(known))} apart." if known else None
 
 
 def _best(table: list[Row], columns: list[Column]) -> set[tuple[str, Column]]:

@@ -6,11 +6,14 @@ Each function raises a `ValueError` that names the file that is missing or damag
 from pathlib import Path
 from typing import Any
 
+from winnow.config.schema import Params
 from winnow.evaluation.curve import FILE as CURVE
 from winnow.evaluation.curve import Row, read_curve
 from winnow.pipeline.files import read_json
 from winnow.pipeline.stages import Entry
 from winnow.pipeline.workspace import Workspace
+from winnow.pool import uids as uid_files
+from winnow.report.compare.views import with_seconds
 from winnow.selection.trace import FILE as TRACE
 from winnow.selection.trace import Trace, read_trace
 
@@ -33,6 +36,20 @@ def trace(workspace: Workspace, arm: str) -> Trace:
 
 def curve(workspace: Workspace, arm: str) -> list[Row]:
     return read_curve(_required(workspace.arm(arm) / CURVE, f"{PRETRAIN}@{arm}"))
+
+
+def timed_curve(workspace: Workspace, arm: str, seconds: float | None) -> list[Row]:
+    """An arm's readings, with their seconds where it is known how many the arm was charged in all."""
+    own = record(workspace.arm(arm) / "cost.json", f"{PRETRAIN}@{arm}")["seconds"]
+    return with_seconds(curve(workspace, arm), seconds, own)
+
+
+def val_images(params: Params, workspace: Workspace) -> int | None:
+    """How many images an arm is read on while it trains; None where it is on none."""
+    name = params.pretrain.dvc.set
+    if not name:
+        return None
+    return len(uid_files.load(_required(workspace.split(name, "val"), "curate")))
 
 
 def record(path: Path, address: str) -> dict[str, Any]:

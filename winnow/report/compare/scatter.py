@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from winnow.report.compare.axes import Label, cost_axis, flops_axis, label, percent_axis
+from winnow.report.compare.axes import EARLY, Label, cost_axis, flops_axis, label, percent_axis
 from winnow.report.compare.columns import Column, Row
 from winnow.report.compare.intervals import Intervals
 from winnow.report.compare.look import FAINT, SOFT, Look
@@ -40,7 +40,10 @@ def accuracy(
         found = intervals.of(row["arm"], column) if intervals else None
         if found and found.known:
             axes.vlines(x, found.low, found.high, color=colour, lw=1.6, alpha=0.55, zorder=2)
-        labels.append(Label(x, y, f"{arm_label(row, table)}  {numbers.percent(y)}", colour))
+        end = max(costs[one["arm"]] for one in drawn)  # all names right of the last point
+        if x < EARLY * end:
+            axes.plot([x, end], [y, y], color=colour, lw=0.8, ls=":", zorder=1)
+        labels.append(Label(end, y, f"{arm_label(row, table)}  {numbers.percent(y)}", colour))
     axes.set_ylabel(f"linear probe top-1 on test, {column.group}")
     axes.margins(y=0.12)
     percent_axis(axes)

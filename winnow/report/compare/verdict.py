@@ -10,11 +10,12 @@ A policy has won if the 95 % interval of its difference to every control is abov
 the best control is below; else the two are not distinguishable (winnow/report/compare/intervals.py).
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from winnow.report.compare.budgets import allowance, spending
 from winnow.report.compare.columns import MAIN, Column, Row, headlines, main_column
+from winnow.report.compare.fairness import equal, noise, other_budgets, unequal
 from winnow.report.compare.groups import Group
 from winnow.report.compare.intervals import Intervals
 from winnow.report.compare.table import backbone_of, choice, is_control, is_oracle, trained
@@ -65,7 +66,8 @@ def verdict(groups: list[Group], intervals: Intervals) -> Verdict:
         findings += worth(groups, column, intervals, where)
     if not columns:
         findings.append("No task set was measured by a linear probe, so no arm is said to be better.")
-    return Verdict(_spending(table), [*findings, *unknown_start(table)], _certainty(groups))
+    findings += [*other_budgets(table), *unknown_start(table)]
+    return Verdict(_spending(table), findings, _certainty(groups, intervals))
 
 
 def families(groups: Sequence[Group], column: Column, where: str = "") -> list[Family]:
@@ -127,14 +129,6 @@ def _family(name: str, members: list[Group], column: Column) -> Family:
     return Family(name, column, policies, controls, oracles)
 
 
-def equal(table: Iterable[Row], tolerance: float = 0.02) -> bool:
-    """Whether the arms that trained spent the same FLOPs: each within 1 % of the budget, so within 2 % of
-    each other.
-    """
-    totals = [row["flops"]["total"] for row in trained(table)]
-    return not totals or max(totals) - min(totals) <= tolerance * max(totals)
-
-
 def _spending(table: list[Row]) -> str:
     if timed := spending(table):
         return timed
@@ -170,7 +164,7 @@ def _compared(family: Family, intervals: Intervals) -> list[str]:
         found = f"{choice(first.row)} is the best {kind} at {top1}"
         return [f"With {name}, {found}; there is {lacks} to compare with."]
     best, rival = policies[0], _rival(family, policies[0], intervals)
-    said = [_against(family, best, rival, intervals)]
+    said = [_against(family, best, rival, intervals) + unequal(best.row, rival.row)]
     return [*said, *_losers(family, intervals), *_exceptions(best, rival, family.column, intervals)]
 
 
@@ -247,7 +241,11 @@ def _exceptions(best: Group, control: Group, column: Column, intervals: Interval
     return [f"By other metrics, {choice(control.row)} is ahead of {choice(best.row)}: {_listed(ahead)}."]
 
 
-def _certainty(groups: list[Group]) -> str:
+def _certainty(groups: list[Group], intervals: Intervals) -> str:
+    return " ".join(part for part in (_intervals(groups), noise(groups, intervals)) if part)
+
+
+def _intervals(groups: list[Group]) -> str:
     moved = [group for group in groups if not group.row.get("frozen")] or groups
     least = min(len(group.rows) for group in moved)
     if least == 1:

@@ -6,15 +6,29 @@ from typing import Any
 from winnow.config.schema import Params
 from winnow.evaluation.curve import Row as Reading
 from winnow.pipeline.files import write_json
+from winnow.pipeline.stages import Stages
 from winnow.pipeline.workspace import Workspace
 from winnow.pool.pool import open_pool
-from winnow.report.compare import accounting, balance, columns, corruption, grids, html, plots, table
+from winnow.report.compare import (
+    accounting,
+    balance,
+    columns,
+    corruption,
+    grids,
+    html,
+    plots,
+    progress,
+    progress_text,
+    table,
+)
 from winnow.report.compare.break_even import worth_of
+from winnow.report.compare.differences import differences
 from winnow.report.compare.groups import Group, grouped, mean_curves
-from winnow.report.compare.inputs import curve, trace
+from winnow.report.compare.inputs import timed_curve, trace, val_images
 from winnow.report.compare.intervals import Intervals, outcomes_of
 from winnow.report.compare.markdown import markdown
 from winnow.report.compare.verdict import as_json, verdict
+from winnow.report.compare.views import write_curves
 from winnow.report.compare.wiring import wiring
 from winnow.selection.trace import Trace
 
@@ -28,25 +42,46 @@ def write(params: Params, workspace: Workspace, out: Path) -> dict[str, Any]:
     rows = table.rows(params, workspace)
     pool = open_pool(workspace, params.datasets)
     traces: dict[str, Trace] = {arm: trace(workspace, arm) for arm in params.arms}
-    curves: dict[str, list[Reading]] = {arm: curve(workspace, arm) for arm in params.arms}
+    curves: dict[str, list[Reading]] = {
+        row["arm"]: timed_curve(workspace, row["arm"], row["seconds"]) for row in rows
+    }
     found = corruption.read(pool, workspace, traces)
     groups = grouped(rows)
     means = [group.row for group in groups]
     intervals = Intervals(groups, outcomes_of(params, workspace))
     write_json(out / "table.json", rows)
-    write_json(out / "intervals.json", as_json(groups, intervals))
+    courses = progress.progress(groups, curves, val_images(params, workspace))
+    write_json(out / "intervals.json", as_json(groups, intervals) | progress.as_json(courses))
     shown, balanced = found.of(groups), balance.read(pool, workspace, traces).of(groups)
     shares = {group.name: shown.total(group.name) for group in groups}
     said = verdict(groups, intervals)
-    even = worth_of(groups, mean_curves(groups, curves), params.pretrain)
-    text = markdown(groups, shares, intervals, wiring(params)) + said.markdown + even.markdown
+    mean = mean_curves(groups, curves)
+    even = worth_of(groups, mean, params.pretrain)
+    text = markdown(groups, shares, intervals, wiring(params)) + said.markdown
+    text += progress_text.markdown(courses) + even.markdown
     (out / "table.md").write_text(text, encoding="utf-8")
-    pictures = plots.draw(out / "plots", means, mean_curves(groups, curves), shown, balanced, intervals)
+    seeds = {one.name: [curves[arm] for arm in one.arms] for one in groups if len(one.rows) > 1}
+    pictures = plots.draw(out / "plots", means, mean, shown, balanced, intervals, seeds)
+    write_curves(out / "curves.csv", mean)
     first = {group.name: traces[group.arms[0]] for group in groups}
     chosen = {name: grids.of_trace(pool, one, found.rows) for name, one in first.items() if grids.scored(one)}
     protocols = _of_groups(table.protocols(params, workspace), groups)
     counted = accounting.read(workspace)
-    content = html.Content(params, groups, intervals, said, protocols, shown, counted, pictures, chosen, even)
+    different = differences(params, groups, Stages.read(workspace.root))
+    content = html.Content(
+        params,
+        groups,
+        intervals,
+        said,
+        protocols,
+        shown,
+        counted,
+        pictures,
+        chosen,
+        even,
+        courses,
+        different,
+    )
     (out / "report.html").write_text(html.page(content), encoding="utf-8")
     return {row["arm"]: _headline(row, found.total(row["arm"])) for row in rows}
 

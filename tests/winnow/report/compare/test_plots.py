@@ -12,9 +12,11 @@ from winnow.report.compare import axes, balance, corruption, inputs, look, plots
 from winnow.report.compare.columns import main_column
 from winnow.report.compare.courses import training_curves
 from winnow.report.compare.scatter import accuracy
+from winnow.report.compare.views import SECONDS
 
 ALL = {
     "curves",
+    "curves_examples",
     "accuracy_flops",
     "accuracy_gco2e",
     "spending",
@@ -68,6 +70,26 @@ def test_a_curve_begins_after_what_was_paid_for_the_reference(world):
     lines = [line.get_xdata().tolist() for line in figure.axes[0].get_lines()]
     plots.plt.close(figure)
     assert lines == [[500, 1000], [600, 1000], [0, 200]]  # two curves, and the bar of the one that pays
+
+
+def test_a_curve_that_ends_early_is_led_on_to_its_name(world):
+    """Against seconds: `plain` is at its end at 10 s, `chosen` at 40 s."""
+    rows = table.rows(world.params, world.workspace)
+    timed = {row["arm"]: inputs.timed_curve(world.workspace, row["arm"], row["seconds"]) for row in rows}
+    figure = training_curves(rows, timed, look.Look.of(rows), SECONDS)
+    lines = [list(line.get_xdata()) for line in figure.axes[0].get_lines()]
+    plots.plt.close(figure)
+    assert lines == [[5, 10], [30, 40], [10, 40]]  # two curves, and the dotted line; no bars
+
+
+def test_seeds_are_drawn_behind_their_mean(world):
+    rows = table.rows(world.params, world.workspace)
+    known = curves(world)
+    seeds = {"plain": [known["plain"]] * 3}
+    figure = training_curves(rows, known, look.Look.of(rows), seeds=seeds)
+    thin = [line for line in figure.axes[0].get_lines() if line.get_linewidth() < 1]
+    plots.plt.close(figure)
+    assert [list(line.get_ydata()) for line in thin] == [[0.3, 0.5]] * 3
 
 
 def test_one_colour_a_policy_and_one_marker_a_method():

@@ -12,7 +12,7 @@ import pytest
 from winnow.report.compare import table
 from winnow.report.compare.write import write
 
-FILES = ["intervals.json", "plots", "report.html", "table.json", "table.md"]
+FILES = ["curves.csv", "intervals.json", "plots", "report.html", "table.json", "table.md"]
 
 
 @pytest.fixture
@@ -58,7 +58,7 @@ def test_equal_results_are_equal_bytes(compared):
 @pytest.mark.slow
 def test_page_is_whole_and_refers_to_nothing_outside(compared, page):
     parsed = page((compared()[0] / "report.html").read_text())
-    assert parsed.images == 7 + 2 + 2 + 4  # pictures; highest, lowest and most often of `chosen`
+    assert parsed.images == 9 + 2 + 2 + 4  # pictures; highest, lowest and most often of `chosen`
     assert "http" not in " ".join(parsed.references)
 
 
