@@ -2,9 +2,9 @@
 
 The target is the control's earliest reading within one standard error of its best one, and the control is
 charged for that reading alone: what it spent afterwards bought it nothing that its noise does not. (Charged
-to the end of its plateau a control makes any arm look fast: on shuffled captions 4.7 times fewer FLOPs were
-2.5.) The arm is charged up to where it first reaches the target and stays, linear between two readings;
-staying is never to be read more than one standard error below the target again.
+to the end of its plateau a control makes any arm look fast: with one seed of the shuffled captions 4.7 times
+fewer FLOPs are at most 2.4.) The arm is charged up to where it first reaches the target and stays, linear
+between two readings; staying is never to be read more than one standard error below the target again.
 
 With several seeds the ratio is the geometric mean of the seeds' own, each arm's seed against the control's of
 the same number, and its interval is Student's over the logarithms.
