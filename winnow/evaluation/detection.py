@@ -10,8 +10,6 @@ from torch import Tensor, nn
 from models.detector import DESCRIPTION, detector
 from models.encoders import normalisation
 from winnow.config.bounds import bounded
-from winnow.config.schema import Params
-from winnow.evaluation import scenes
 from winnow.evaluation.average_precision import evaluate
 from winnow.evaluation.detector_training import (
     CLIP,
@@ -23,12 +21,9 @@ from winnow.evaluation.detector_training import (
     predict,
     train,
 )
-from winnow.evaluation.features import open_split
 from winnow.evaluation.picture_detection import PictureConfig
 from winnow.evaluation.scenes import Scenes
-from winnow.pipeline.workspace import Workspace
-from winnow.pool.pool import Pool
-from winnow.training.device import generator
+from winnow.evaluation.split_scenes import check_objects
 
 CHUNK = 10
 
@@ -50,27 +45,7 @@ class Config:
     pictures: PictureConfig = field(default_factory=PictureConfig)
 
     def __post_init__(self) -> None:
-        if len(self.objects) != 2 or self.objects[0] > self.objects[1]:
-            allowed = "[least, most] with 1 <= least <= most"
-            raise ValueError(f"objects: {self.objects} is wrong; allowed: {allowed}")
-
-
-def make_scenes(
-    workspace: Workspace, pool: Pool, task_set: str, split: str, count: int, settings: Config, params: Params
-) -> Scenes:
-    """Scenes of a split's images, in an order drawn from the seed.
-
-    Raises:
-        ValueError: if an example has no label.
-    """
-    data = open_split(workspace, pool, task_set, split, scenes.side(settings.canvas), params)
-    least, most = settings.objects
-    name = ("detection", params.seed, split)
-    chosen = torch.randperm(len(data), generator=generator(*name)).numpy()[: count * most]
-    images, uids = data.pixels.get(chosen).numpy(), [data.uids[i] for i in chosen]
-    labels = data.labels[torch.from_numpy(chosen)].tolist()
-    source = scenes.Source(images, labels, uids, pool.classes)
-    return scenes.compose(source, count, settings.canvas, (least, most), *name)
+        check_objects(self.objects)
 
 
 def finetune(
