@@ -280,7 +280,8 @@ def test_a_derived_section_that_the_other_keys_contradict_is_refused(good, tmp_p
 
 def test_curating_alone_needs_no_arm(good):
     params = parse(broken(good, "arms", {}))
-    assert params.cells == {"linear_probe": {}, "semi_supervised": {}, "detection": {}}
+    tasks = ("linear_probe", "semi_supervised", "detection", "segmentation")
+    assert params.cells == {task: {} for task in tasks}
     assert (params.comparison.pretrain, params.comparison.tasks, params.oracles) == (
         "conf/nothing",
         "conf/nothing",

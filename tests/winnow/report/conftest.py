@@ -43,7 +43,7 @@ RAW = {
             }
         },
     },
-    "tasks": {"linear_probe": {}, "semi_supervised": {}, "detection": {}},
+    "tasks": {"linear_probe": {}, "semi_supervised": {}, "detection": {}, "segmentation": {}},
     "curate": {
         "filters": {"blank": {"min_std": 4.0}, "exact_duplicate": {}},
     },
