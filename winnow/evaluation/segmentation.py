@@ -51,7 +51,7 @@ class Config:
     train_scenes: int = bounded(400, 1)
     test_scenes: int = bounded(200, 1)
     linear: Schedule = field(default_factory=lambda: Schedule(300, 16, 1e-2))
-    finetune: Schedule = field(default_factory=lambda: Schedule(60, 16, 1e-3))
+    finetune: Schedule = field(default_factory=lambda: Schedule(60, 8, 2e-3))
     pictures: PictureConfig = field(default_factory=PictureConfig)
 
     def __post_init__(self) -> None:
