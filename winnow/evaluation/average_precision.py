@@ -1,8 +1,8 @@
 """COCO's average precision and recall, by faster-coco-eval.
 
 Source of the numbers: the COCO detection challenge (cocodataset.org, "Detection evaluation"); a test compares
-them with pycocotools. Areas are COCO's: small below 32^2 pixels, large above 96^2, in the pictures' own size. Of
-scenes, whose objects are all small by that, `scene_sides` gives the bounds.
+them with pycocotools. Areas are COCO's: small below 32^2 pixels, large above 96^2, in the pictures' own size.
+Of scenes, whose objects are all small by that, `scene_sides` gives the bounds.
 """
 
 import copy

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from models.detector import DESCRIPTION, detector
 from models.encoders import normalisation
 from winnow.config.bounds import bounded
-from winnow.evaluation.average_precision import evaluate, scene_sides
+from winnow.evaluation.average_precision import KINDS, SIZES, evaluate, scene_sides
 from winnow.evaluation.detector_training import (
     CLIP,
     WEIGHT_DECAY,
@@ -72,9 +72,8 @@ def finetune(
     schedule = Schedule(settings.steps, settings.batch_size, settings.lr, "tasks.detection.lr")
     spent = train(net, batches, [0] * len(training), schedule, seed, fabric, bar)
     found, per_scene = predict(net, chunks(test), fabric)
-    return Outcome(
-        evaluate(test.coco, found, sides=scene_sides(settings.canvas)), spent + per_scene * len(test), found
-    )
+    metrics = evaluate(test.coco, found, list(KINDS), SIZES, scene_sides(settings.canvas))
+    return Outcome(metrics, spent + per_scene * len(test), found)
 
 
 def chunks(data: Scenes) -> Iterator[Chunk]:
@@ -95,5 +94,6 @@ def protocol(settings: Config, training: Scenes, test: Scenes) -> str:
         f"warm-up and cosine, weight decay {WEIGHT_DECAY:g}, gradients clipped to {CLIP:g}, on "
         f"{len(training)} scenes of {settings.canvas} px with {objects} objects composed from the probe "
         f"split; last step evaluated by faster-coco-eval on {len(test)} scenes with {tested} objects "
-        "composed from the test split; small below {low:.3g}^2 pixels, large above {high:.3g}^2; for comparing arms, not comparable with detectron2's COCO numbers"
+        f"composed from the test split; small below {low:.3g}^2 pixels, large above {high:.3g}^2; for "
+        "comparing arms, not comparable with detectron2's COCO numbers"
     )
