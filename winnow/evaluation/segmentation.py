@@ -46,12 +46,12 @@ class Config:
     `pictures` are the settings for a set with masks, where no scene is composed.
     """
 
-    canvas: int = bounded(64, 32)
+    canvas: int = bounded(96, 32)
     objects: list[int] = bounded([1, 4], 1)
     train_scenes: int = bounded(400, 1)
-    test_scenes: int = bounded(200, 1)
+    test_scenes: int = bounded(300, 1)
     linear: Schedule = field(default_factory=lambda: Schedule(300, 16, 1e-2))
-    finetune: Schedule = field(default_factory=lambda: Schedule(60, 8, 2e-3))
+    finetune: Schedule = field(default_factory=lambda: Schedule(0, 8, 2e-3))
     pictures: PictureConfig = field(default_factory=PictureConfig)
 
     def __post_init__(self) -> None:
