@@ -20,13 +20,10 @@ have GroupNorm, as He et al., arXiv 1811.08883, need it to train from small batc
 weights.
 """
 
-import math
 from collections import OrderedDict
 from collections.abc import Callable
-from typing import Any
 
 import torch
-import torch.nn.functional as F
 from timm.layers import freeze_batch_norm_2d
 from torch import Tensor, nn
 from torchvision.models.detection import FasterRCNN, MaskRCNN
@@ -36,10 +33,10 @@ from torchvision.models.detection.mask_rcnn import MaskRCNNHeads, MaskRCNNPredic
 from torchvision.ops import FeaturePyramidNetwork, MultiScaleRoIAlign
 from torchvision.ops.feature_pyramid_network import LastLevelMaxPool
 
+from models.dense import STRIDES, chosen, divisor, intermediates, maps, resized
 from models.encoders import Channels
 
 PerChannel = float | Channels
-STRIDES = (4, 8, 16, 32)
 ANCHORS = (2.5, 3.5)
 WIDTH = 64
 HIDDEN = 256
@@ -85,17 +82,17 @@ class Pyramid(nn.Module):
         super().__init__()
         self.encoder, self.out_channels = encoder, WIDTH
         self.names = [str(stride) for stride in STRIDES[:levels]]
-        maps = _maps(encoder)
-        self.indices = _chosen([reduction for _, reduction in maps])
+        given = maps(encoder)
+        self.indices = chosen([reduction for _, reduction in given])
         extra = (LastLevelMaxPool(), _group_norm) if pooled else ()
-        self.pyramid = FeaturePyramidNetwork([maps[index][0] for index in self.indices], WIDTH, *extra)
+        self.pyramid = FeaturePyramidNetwork([given[index][0] for index in self.indices], WIDTH, *extra)
         self.names += ["pool"] if pooled else []
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
         """(B, 3, H, W) -> a map (B, WIDTH, H / stride, W / stride) for each level, by its stride's name."""
-        maps = self.encoder.forward_intermediates(images, indices=self.indices, intermediates_only=True)  # type: ignore[operator]
+        features = intermediates(self.encoder, images, self.indices)
         sizes = [(images.shape[-2] // stride, images.shape[-1] // stride) for stride in STRIDES]
-        named = zip(map(str, STRIDES), map(_resize, maps, sizes), strict=True)
+        named = zip(map(str, STRIDES), map(resized, features, sizes), strict=True)
         found = self.pyramid(OrderedDict(named))
         return {name: found[name] for name in self.names}
 
@@ -128,7 +125,7 @@ def detector(
         max_size=canvas,
         image_mean=_channels(mean),
         image_std=_channels(std),
-        size_divisible=_divisor(encoder),
+        size_divisible=divisor(encoder),
         rpn_anchor_generator=_anchors(ANCHORS, strides),
         box_roi_pool=MultiScaleRoIAlign(levels, 7, SAMPLES),
         **_box_head(classes),
@@ -163,7 +160,7 @@ def picture_detector(
         max_size=sides[1],
         image_mean=_channels(mean),
         image_std=_channels(std),
-        size_divisible=_divisor(encoder),
+        size_divisible=divisor(encoder),
         rpn_anchor_generator=_anchors(PICTURE_ANCHORS, [*STRIDES, 2 * STRIDES[-1]]),
         box_roi_pool=pools[0],
         **_box_head(classes),
@@ -208,38 +205,3 @@ def _mask_head(classes: int, norm: Callable[[int], nn.Module] | None = None) -> 
 
 def _channels(value: PerChannel) -> list[float]:
     return [value] * 3 if isinstance(value, float | int) else list(value)
-
-
-def _maps(encoder: nn.Module) -> list[tuple[int, int]]:
-    """Channels and stride of each intermediate map, shallow to deep."""
-    info: Any = getattr(encoder, "feature_info", None)
-    if not hasattr(encoder, "forward_intermediates") or not isinstance(info, list):
-        name = type(encoder).__name__
-        raise ValueError(f"backbones: {name} gives no intermediate maps; detection needs another backbone")
-    return [(int(part["num_chs"]), int(part["reduction"])) for part in info]
-
-
-def _chosen(reductions: list[int]) -> list[int]:
-    """The map for each of `STRIDES`: the deepest of that stride, or evenly spaced ones where all have one."""
-    if len(set(reductions)) == 1:
-        return [len(reductions) * (i + 1) // len(STRIDES) - 1 for i in range(len(STRIDES))]
-    last = {reduction: index for index, reduction in enumerate(reductions)}
-    missing = [stride for stride in STRIDES if stride not in last]
-    if missing:
-        strides = f"backbones: maps of strides {sorted(last)} px, detection needs {list(STRIDES)}"
-        raise ValueError(f"{strides}; take another backbone")
-    return [last[stride] for stride in STRIDES]
-
-
-def _resize(features: Tensor, size: tuple[int, int]) -> Tensor:
-    if features.shape[-2:] == size:
-        return features
-    if features.shape[-1] > size[-1]:
-        return F.adaptive_avg_pool2d(features, size)
-    return F.interpolate(features, size=size, mode="bilinear", align_corners=False)
-
-
-def _divisor(encoder: nn.Module) -> int:
-    """What the sides of the padded canvas must be a multiple of: the coarsest stride, and a ViT's patch."""
-    patch = getattr(getattr(encoder, "patch_embed", None), "patch_size", (1, 1))
-    return math.lcm(max(STRIDES), *patch)

@@ -12,9 +12,10 @@ import numpy as np
 
 from winnow.evaluation import picture_detection
 from winnow.evaluation.average_precision import SHORT
-from winnow.evaluation.detection import Config, finetune, make_scenes, protocol
+from winnow.evaluation.detection import Config, finetune, protocol
 from winnow.evaluation.detector_training import Outcome
 from winnow.evaluation.scene_pictures import draw_pictures, draw_samples
+from winnow.evaluation.split_scenes import make_scenes
 from winnow.pipeline.stage import Stage, main
 from winnow.pool import uids as uid_files
 from winnow.pool.annotations import Annotations
@@ -51,8 +52,9 @@ def detection(stage: Stage) -> None:
 def _on_scenes(stage: Stage, pool: Pool, settings: Config, encoder: Any, fabric: Any) -> tuple[Outcome, str]:
     """The outcome on composed scenes, and the protocol."""
     params, workspace = stage.params, stage.workspace
-    train = make_scenes(workspace, pool, stage.set, "probe", settings.train_scenes, settings, params)
-    test = make_scenes(workspace, pool, stage.set, "test", settings.test_scenes, settings, params)
+    about = settings.canvas, settings.objects, params
+    train = make_scenes(workspace, pool, stage.set, "probe", settings.train_scenes, *about)
+    test = make_scenes(workspace, pool, stage.set, "test", settings.test_scenes, *about)
     outcome = finetune(encoder, train, test, settings, params.seed, fabric, stage.track)
     draw_samples(test, outcome.found).save(stage.work / "samples.png")
     return outcome, protocol(settings, train, test)

@@ -16,7 +16,7 @@ from winnow.pipeline.stage import Stage, main
 from winnow.preflight import check_plugins
 
 # What later stages may read; the rest is for reports.
-READ = ("shards", "index.parquet", "classes.json", "annotations.parquet")
+READ = ("shards", "index.parquet", "classes.json", "annotations.parquet", "masks.parquet")
 
 
 def ingest(stage: Stage) -> None:

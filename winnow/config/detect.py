@@ -5,6 +5,7 @@ a table        .parquet, .csv, .tsv
 COCO           .json, its images in a folder near it; a folder with annotations/instances_*.json
 Hugging Face   a folder with state.json, .arrow or .parquet
 Pascal VOC     a folder with Annotations/*.xml
+masks          a folder of pictures with semantic masks (winnow/sources/segmentation_folder.py)
 class folders  any other folder
 """
 
@@ -20,6 +21,13 @@ FOLDERS = {
     "webdataset": ("*.tar",),
     "huggingface": ("state.json", "*/state.json", "*.arrow", "*.parquet", "*/*.parquet"),
     "voc": ("Annotations/*.xml",),
+    "segmentation_folder": (
+        "annotations/training/*.png",
+        "gtFine/train/*/*_gtFine_label*Ids.png",
+        "SegmentationClass/*.png",
+        "masks/**/*.png",
+        "semantic/**/*.png",
+    ),
 }
 
 

@@ -22,7 +22,7 @@ from winnow.config.schema import CLEAN, POOL, REFERENCE, TASKS
 
 LABORATORY = DATASET, EACH, PHOTOS = "dataset", "each_dataset", "photos"
 TRUSTED, HELD_OUT = "trusted", "held_out"  # the names of what a laboratory run holds out
-ALL_TASKS = ["linear_probe", "semi_supervised", "detection"]
+ALL_TASKS = ["linear_probe", "semi_supervised", "detection"]  # unless `tasks` says which
 
 
 def datasets_of(raw: dict[str, Any]) -> dict[str, Any]:

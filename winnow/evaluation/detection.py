@@ -10,9 +10,7 @@ from torch import Tensor, nn
 from models.detector import DESCRIPTION, detector
 from models.encoders import normalisation
 from winnow.config.bounds import bounded
-from winnow.config.schema import Params
-from winnow.evaluation import scenes
-from winnow.evaluation.average_precision import evaluate
+from winnow.evaluation.average_precision import KINDS, SIZES, evaluate, scene_sides
 from winnow.evaluation.detector_training import (
     CLIP,
     WEIGHT_DECAY,
@@ -23,12 +21,9 @@ from winnow.evaluation.detector_training import (
     predict,
     train,
 )
-from winnow.evaluation.features import open_split
 from winnow.evaluation.picture_detection import PictureConfig
 from winnow.evaluation.scenes import Scenes
-from winnow.pipeline.workspace import Workspace
-from winnow.pool.pool import Pool
-from winnow.training.device import generator
+from winnow.evaluation.split_scenes import check_objects
 
 CHUNK = 10
 
@@ -50,27 +45,7 @@ class Config:
     pictures: PictureConfig = field(default_factory=PictureConfig)
 
     def __post_init__(self) -> None:
-        if len(self.objects) != 2 or self.objects[0] > self.objects[1]:
-            allowed = "[least, most] with 1 <= least <= most"
-            raise ValueError(f"objects: {self.objects} is wrong; allowed: {allowed}")
-
-
-def make_scenes(
-    workspace: Workspace, pool: Pool, task_set: str, split: str, count: int, settings: Config, params: Params
-) -> Scenes:
-    """Scenes of a split's images, in an order drawn from the seed.
-
-    Raises:
-        ValueError: if an example has no label.
-    """
-    data = open_split(workspace, pool, task_set, split, scenes.side(settings.canvas), params)
-    least, most = settings.objects
-    name = ("detection", params.seed, split)
-    chosen = torch.randperm(len(data), generator=generator(*name)).numpy()[: count * most]
-    images, uids = data.pixels.get(chosen).numpy(), [data.uids[i] for i in chosen]
-    labels = data.labels[torch.from_numpy(chosen)].tolist()
-    source = scenes.Source(images, labels, uids, pool.classes)
-    return scenes.compose(source, count, settings.canvas, (least, most), *name)
+        check_objects(self.objects)
 
 
 def finetune(
@@ -97,7 +72,8 @@ def finetune(
     schedule = Schedule(settings.steps, settings.batch_size, settings.lr, "tasks.detection.lr")
     spent = train(net, batches, [0] * len(training), schedule, seed, fabric, bar)
     found, per_scene = predict(net, chunks(test), fabric)
-    return Outcome(evaluate(test.coco, found), spent + per_scene * len(test), found)
+    metrics = evaluate(test.coco, found, list(KINDS), SIZES, scene_sides(settings.canvas))
+    return Outcome(metrics, spent + per_scene * len(test), found)
 
 
 def chunks(data: Scenes) -> Iterator[Chunk]:
@@ -110,6 +86,7 @@ def chunks(data: Scenes) -> Iterator[Chunk]:
 
 def protocol(settings: Config, training: Scenes, test: Scenes) -> str:
     """What was done, and what the numbers may be compared with, in one sentence."""
+    low, high = scene_sides(settings.canvas)
     objects, tested = (len(data.coco["annotations"]) for data in (training, test))
     return (
         f"Mask R-CNN with FPN ({DESCRIPTION}), whole encoder finetuned with its BatchNorm fixed as "
@@ -117,5 +94,6 @@ def protocol(settings: Config, training: Scenes, test: Scenes) -> str:
         f"warm-up and cosine, weight decay {WEIGHT_DECAY:g}, gradients clipped to {CLIP:g}, on "
         f"{len(training)} scenes of {settings.canvas} px with {objects} objects composed from the probe "
         f"split; last step evaluated by faster-coco-eval on {len(test)} scenes with {tested} objects "
-        "composed from the test split; for comparing arms, not comparable with detectron2's COCO numbers"
+        f"composed from the test split; small below {low:.3g}^2 pixels, large above {high:.3g}^2; for "
+        "comparing arms, not comparable with detectron2's COCO numbers"
     )

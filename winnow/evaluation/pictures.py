@@ -13,20 +13,18 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
-from PIL import Image
 from torch import Generator, Tensor
 
 from winnow.evaluation import scenes
-from winnow.pool import uids
+from winnow.evaluation.stored_pictures import StoredPictures
 from winnow.pool.annotations import Annotations, Objects
-from winnow.pool.images import decode, decode_scaled
-from winnow.pool.pool import MEND, Pool
+from winnow.pool.pool import Pool
 
 Target = dict[str, Tensor]
 
 
 @dataclass(frozen=True)
-class Pictures:
+class Pictures(StoredPictures):
     """The pictures at these annotated rows (n,) of a pool; picture i has the COCO id i + 1.
 
     `fast` lets the decoder scale jpgs down, to slightly different pixels (winnow/pool/images.py).
@@ -38,15 +36,6 @@ class Pictures:
     sides: tuple[int, int]
     fast: bool = False
 
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    @cached_property
-    def sizes(self) -> list[tuple[int, int]]:
-        """Height and width of each stored picture."""
-        height, width = (self.pool.column(name, self.rows).to_pylist() for name in ("height", "width"))
-        return list(zip(height, width, strict=True))
-
     @cached_property
     def has_masks(self) -> bool:
         """Whether every object that is no crowd has a mask, and there is one."""
@@ -57,35 +46,6 @@ class Pictures:
     def objects(self, i: int) -> Objects:
         """The objects of picture i."""
         return self.annotations.of(int(self.rows[i]))
-
-    def resized(self, i: int) -> tuple[int, int]:
-        """Height and width at which picture i is trained on."""
-        height, width = self.sizes[i]
-        scale = min(self.sides[0] / min(height, width), self.sides[1] / max(height, width))
-        return max(1, round(height * scale)), max(1, round(width * scale))
-
-    def image(self, i: int) -> Tensor:
-        """Picture i resized, uint8 (3, h, w).
-
-        Raises:
-            ValueError: if its bytes are gone, were altered, or do not decode.
-        """
-        return torch.from_numpy(_resized(self.stored(i, least=min(self.resized(i))), self.resized(i)))
-
-    def stored(self, i: int, least: int | None = None) -> Image.Image:
-        """Picture i as it is stored; with `fast` perhaps smaller, its sides at least `least`.
-
-        Raises:
-            ValueError: as `image`.
-        """
-        row = int(self.rows[i])
-        data, uid = self.pool.read(row), self.pool.index.uid(row)
-        if uids.of(data) != uid:
-            raise ValueError(f"{self.pool.folder}: uid {uid}: its bytes were altered; {MEND}")
-        try:
-            return Image.fromarray(decode_scaled(data, least)) if self.fast and least else decode(data)
-        except OSError as error:
-            raise ValueError(f"{self.pool.folder}: uid {uid} does not decode ({error}); {MEND}") from None
 
     def target(self, i: int, masks: bool) -> Target:
         """The objects of picture i that are no crowds, at its resized size: `boxes` (k, 4) as x1 y1 x2 y2,
@@ -141,13 +101,6 @@ def mirrored(image: Tensor, target: Target) -> tuple[Tensor, Target]:
     boxes = torch.stack([width - right, top, width - left, bottom], 1)
     masks = {"masks": target["masks"].flip(-1)} if "masks" in target else {}
     return image.flip(-1), {**target, "boxes": boxes, **masks}
-
-
-def _resized(image: Image.Image, size: tuple[int, int]) -> np.ndarray:
-    """uint8 (3, h, w), contiguous."""
-    if image.size != size[::-1]:
-        image = image.resize(size[::-1], Image.Resampling.BILINEAR)
-    return np.array(image).transpose(2, 0, 1).copy()
 
 
 def _shrunk(masks: Tensor, size: tuple[int, int]) -> Tensor:

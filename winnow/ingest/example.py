@@ -1,6 +1,6 @@
 """An example as a source gives it (winnow/sources), before anything about it is checked."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,6 +23,16 @@ class Object:
 
 
 @dataclass(frozen=True)
+class MaskClasses:
+    """`names` of the classes of a source's semantic masks, at most 254, and value in a mask -> place in
+    `names`, or 255 for pixels that are not judged.
+    """
+
+    names: tuple[str, ...]
+    values: Mapping[int, int]
+
+
+@dataclass(frozen=True)
 class Example:
     """One example of a source.
 
@@ -30,7 +40,9 @@ class Example:
     `train` or `test`; `label` is an index into `classes(config)`, None where there is no label; `uid` is the
     source's own name for the image, where it gives one (DataComp does), and says nothing about its bytes.
     `objects` are those in the picture: none at all in `()`, not annotated in None. `annotated_size` is the
-    width and height that their coordinates refer to, where the annotation says so.
+    width and height that their coordinates refer to, where the annotation says so. `mask` holds the encoded
+    bytes of a picture of class indices, by the source's `mask_classes(config)`; None where there is none
+    (winnow/ingest/masks.py).
     """
 
     key: str
@@ -41,6 +53,7 @@ class Example:
     uid: str | None = None
     objects: tuple[Object, ...] | None = None
     annotated_size: tuple[int, int] | None = None
+    mask: bytes | None = None
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,8 @@ from typing import Any
 from winnow.config.datasets import Dataset
 from winnow.config.plugins import load_plugin
 from winnow.ingest import corruption
-from winnow.ingest.example import Example
+from winnow.ingest.example import Example, MaskClasses
+from winnow.ingest.masks import masks_line
 from winnow.ingest.objects import objects_line
 from winnow.ingest.process_example import Group, Outcome, Rules, Task, dropped, work
 from winnow.ingest.table_parts import ResumeState
@@ -65,14 +66,15 @@ def ingest_source(
 
     Returns:
         The counts found, copies, ingested, dropped and dropped_REASON; of an annotated source also those of
-        `objects_line`.
+        `objects_line` and `masks_line`.
 
     Raises:
         ValueError: if the source cannot be read, or none of its images can be stored.
     """
     source = load_plugin("winnow.sources", str(dataset.source))
     captions: list[str] = source.captions(dataset) if hasattr(source, "captions") else []
-    rules = Rules(dataset, seed, source.classes(dataset) if dataset.labels else [], captions)
+    masks: MaskClasses | None = source.mask_classes(dataset) if hasattr(source, "mask_classes") else None
+    rules = Rules(dataset, seed, source.classes(dataset) if dataset.labels else [], captions, masks)
     counts: Counter[str] = Counter()
 
     def offered() -> Iterator[Task]:
@@ -87,11 +89,11 @@ def ingest_source(
     total = source.count(dataset) if hasattr(source, "count") and dataset.limit is None else None
     status = partial(_status, counts)
     shown = track(groups, description="ingest", total=total, done=point.tasks, status=status, unit="img")
-    with PoolWriter(folder, rules.classes, state) as pool:
+    with PoolWriter(folder, rules.classes, state, masks.names if masks else ()) as pool:
         _store(shown, pool, counts, point)
     counts["found"] += counts["copies"]
     _check(counts, dataset)
-    if line := objects_line(counts):
+    for line in filter(None, (objects_line(counts), masks_line(counts))):
         print(f"      ingest: {line}", flush=True)
     return dict(sorted(counts.items()))
 
@@ -103,6 +105,10 @@ def _check(counts: Counter[str], dataset: Dataset) -> None:
         why = ", ".join(f"{name} {n}" for name, n in sorted(counts.items()) if name.startswith("dropped_"))
         found = f"no image could be ingested of {counts['found']} found ({why})"
         raise ValueError(f"dataset.path: {dataset.path!r}: {found}")
+    if (line := masks_line(counts)) and not counts["masks"]:
+        raise ValueError(
+            f"dataset.path: {dataset.path!r}: no mask can be used ({line}); mend them, or their classes"
+        )
 
 
 def _status(counts: Counter[str]) -> str:
@@ -145,8 +151,8 @@ def _tasks(examples: Iterable[Example], rules: Rules) -> Iterator[Task]:
         if example.caption is not None and example.caption != last:
             last, before = example.caption, last
         trusted = example.split == "train" and corruption.trusted(example.key, share, rules.seed)
-        prefix_crc = zlib.crc32(example.image, prefix_crc)
-        text = repr(replace(example, image=b"")).encode("utf-8", "backslashreplace")
+        prefix_crc = zlib.crc32(example.mask or b"", zlib.crc32(example.image, prefix_crc))
+        text = repr(replace(example, image=b"", mask=None)).encode("utf-8", "backslashreplace")
         prefix_crc = zlib.crc32(text, prefix_crc)
         yield Task(example, trusted, other, prefix_crc)
 
@@ -157,7 +163,7 @@ def _chunks(tasks: Iterable[Task]) -> Iterator[list[Task]]:
     size = 0
     for task in tasks:
         chunk.append(task)
-        size += len(task.example.image)
+        size += len(task.example.image) + len(task.example.mask or b"")
         if len(chunk) == CHUNK_COUNT or size >= CHUNK_BYTES:
             yield chunk
             chunk, size = [], 0

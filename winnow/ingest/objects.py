@@ -66,7 +66,7 @@ def with_objects(example: Example, file: bytes, stored: StoredImage) -> tuple[Ex
     """
     if example.objects is None:
         return example, Counter()
-    frame = _frame(example.annotated_size, file, stored)
+    frame = frame_of(example.annotated_size, file, stored)
     if frame is None:
         reason = Counter({"objects_dropped_other_size": len(example.objects), "pictures_of_other_size": 1})
         return replace(example, objects=None), reason
@@ -90,7 +90,8 @@ def objects_line(counts: Mapping[str, int]) -> str | None:
     return f"{objects:,} objects in {pictures:,} pictures, {empty:,} without any{clipped}{lost}"
 
 
-def _frame(named: tuple[int, int] | None, file: bytes, stored: StoredImage) -> Frame | None:
+def frame_of(named: tuple[int, int] | None, file: bytes, stored: StoredImage) -> Frame | None:
+    """From a picture of the size that an annotation names, if any, to the stored one; None for others."""
     upright = stored.width, stored.height
     if named is None or named == upright:
         return Frame(upright)
@@ -166,7 +167,7 @@ def _mask(segmentation: Any, frame: Frame) -> dict[str, Any]:
         found = rle.frPyObjects(segmentation, height, width) if plain else dict(segmentation)
     pixels = rle.decode(found)  # raises if the counts do not fit the size
     if frame.turn != UPRIGHT or pixels.shape != frame.stored[::-1]:
-        found = rle.encode(np.asfortranarray(_moved(pixels, frame)))
+        found = rle.encode(np.asfortranarray(moved(pixels, frame)))
     counts = found["counts"]
     size = list(frame.stored[::-1])
     return {"size": size, "counts": counts.decode() if isinstance(counts, bytes) else counts}
@@ -186,7 +187,7 @@ def _sized(frame: Frame) -> tuple[int, int]:
     return frame.stored[::-1] if frame.turn[0] else frame.stored
 
 
-def _moved(pixels: np.ndarray, frame: Frame) -> np.ndarray:
+def moved(pixels: np.ndarray, frame: Frame) -> np.ndarray:
     """A mask (height, width) turned, and resized to the nearest pixels."""
     swap, mirror_x, mirror_y = frame.turn
     pixels = pixels.T if swap else pixels

@@ -16,7 +16,8 @@ from PIL import Image
 
 from winnow.config.datasets import Dataset
 from winnow.ingest.corruption import corrupt
-from winnow.ingest.example import Example, Unreadable
+from winnow.ingest.example import Example, MaskClasses, Unreadable
+from winnow.ingest.masks import with_mask
 from winnow.ingest.objects import with_objects
 from winnow.pool import images
 
@@ -44,6 +45,7 @@ class Rules:
     seed: int
     classes: Sequence[str]
     captions: Sequence[str]
+    masks: MaskClasses | None = None
 
 
 @dataclass(frozen=True)
@@ -51,7 +53,7 @@ class Outcome:
     """A measured image, or the reason why there is none.
 
     `source` is the source's key, `example.key` that of a copy. `objects` counts what became of the annotated
-    objects.
+    objects and of the mask.
     """
 
     example: Example
@@ -75,7 +77,8 @@ def work(chunk: list[Task], rules: Rules) -> list[Group]:
 def dropped(task: Task, reason: str) -> Outcome:
     """A task's only outcome when nothing of it can be stored."""
     lost = Counter(objects_dropped_without_picture=len(task.example.objects or ()))
-    example = replace(task.example, image=b"", objects=None)
+    lost["masks_dropped_without_picture"] = int(task.example.mask is not None)
+    example = replace(task.example, image=b"", objects=None, mask=None)
     return Outcome(example, example.key, task.trusted, None, reason, +lost)
 
 
@@ -96,7 +99,10 @@ def _measured(task: Task, rules: Rules) -> list[Outcome]:
     if isinstance(example, Unreadable):
         raise images.UnusableImage(example.reason)
     original = images.measure(example.image, max_pixels)
-    example, objects = with_objects(example, example.image, original.stored)
+    file = example.image
+    example, objects = with_objects(example, file, original.stored)
+    example, mask = with_mask(example, file, original.stored, rules.masks)
+    objects.update(mask)
     example = replace(example, image=original.stored.data)
     variants: list[tuple[Example, str | None]] = [(example, None)]
     if example.split == "train" and not task.trusted:

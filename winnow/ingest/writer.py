@@ -13,6 +13,7 @@ from winnow.ingest.example import Example, Object
 from winnow.ingest.shards import Shards
 from winnow.ingest.table_parts import PARTS, Parts, ResumeState
 from winnow.pipeline.files import write_json
+from winnow.pool import masks
 from winnow.pool.annotations import ANNOTATIONS
 from winnow.pool.images import Measured
 from winnow.pool.parts import INDEX
@@ -22,7 +23,7 @@ DROPPED = pa.schema({"key": pa.string(), "reason": pa.string()})
 CORRUPTION = pa.schema({"key": pa.string(), "uid": pa.string(), "corruption": pa.string()})
 SOURCES = pa.schema(dict.fromkeys(("key", "uid", "source", "source_uid"), pa.string()))
 TABLES = {"index": INDEX, "dropped": DROPPED, "corruption": CORRUPTION, "sources": SOURCES}
-TABLES |= {"annotations": ANNOTATIONS}
+TABLES |= {"annotations": ANNOTATIONS, "masks": masks.MASKS}
 
 
 class PoolWriter:
@@ -32,7 +33,13 @@ class PoolWriter:
     resumes: `state` is what it left (winnow/ingest/table_parts.py). Its complete shards are kept as they are.
     """
 
-    def __init__(self, folder: Path, classes: Sequence[str] = (), state: ResumeState | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        classes: Sequence[str] = (),
+        state: ResumeState | None = None,
+        mask_classes: Sequence[str] = (),
+    ) -> None:
         self.folder = folder = folder.resolve()
         (folder / SHARD).parent.mkdir(exist_ok=True)
         (folder / PARTS).mkdir(exist_ok=True)
@@ -41,10 +48,11 @@ class PoolWriter:
         self.count, complete = self.state.count, self.state.shards
         self.progress: dict[str, Any] = {}
         self.shards = Shards(pattern, MAX_COUNT, MAX_BYTES, complete, self._save)
+        tables = TABLES | {"masks": masks.schema(mask_classes)}
         self.tables = [
-            Parts(folder / PARTS, name, schema, MAX_COUNT, complete) for name, schema in TABLES.items()
+            Parts(folder / PARTS, name, schema, MAX_COUNT, complete) for name, schema in tables.items()
         ]
-        self.index, self.dropped, self.corruption, self.sources, self.annotations = self.tables
+        self.index, self.dropped, self.corruption, self.sources, self.annotations, self.masks = self.tables
         write_json(folder / "classes.json", list(classes), sort_keys=False)
 
     def __enter__(self) -> Self:
@@ -77,6 +85,8 @@ class PoolWriter:
         self.sources.add(key, image.uid, source, example.uid)
         if example.objects is not None:
             self.annotations.add(key, image.uid, [_row(thing) for thing in example.objects])
+        if example.mask is not None:
+            self.masks.add(key, image.uid, offsets[masks.MEMBER], len(example.mask))
         if corruption is not None:
             self.corruption.add(key, image.uid, corruption)
         self.count += 1
@@ -108,6 +118,8 @@ def _members(key: str, example: Example, image: Measured, source: str) -> dict[s
     members = {stored.ext: stored.data, "json": json.dumps(facts, sort_keys=True).encode()}
     if example.label is not None:
         members["cls"] = str(example.label).encode()
+    if example.mask is not None:
+        members[masks.MEMBER] = example.mask
     if example.caption is not None:
         members["txt"] = example.caption.encode("utf-8", "replace")
     return members

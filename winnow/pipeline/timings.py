@@ -34,6 +34,10 @@ AMOUNTS: dict[str, tuple[Amount, tuple[str, ...]]] = {
         lambda params: params["tasks"]["detection"]["steps"],
         ("tasks.detection.steps", "tasks.detection.train_scenes", "tasks.detection.test_scenes"),
     ),
+    "segmentation": (
+        lambda params: params["tasks"]["segmentation"]["finetune"]["steps"],
+        ("tasks.segmentation.finetune.steps",),
+    ),
     "compare": (lambda params: len(params["arms"]), ("arms", "policies", "methods", "pretrain", "tasks")),
 }
 SAMPLED = ("limit", "trusted", "corruption")  # of a data set: without effect on the time of one training step

@@ -1,12 +1,14 @@
 """A pool: one or several ingested datasets. Each is WebDataset shards, an index over them, and records.
 
-    shards/shards-*.tar   KEY.png|jpg|webp, KEY.cls, KEY.txt, KEY.json; KEY is a running number of nine digits
+    shards/shards-*.tar   KEY.png|jpg|webp, KEY.cls, KEY.txt, KEY.seg.png, KEY.json; KEY is a running number
+                          of nine digits
     index.parquet         a row for each stored image: `INDEX`
     dropped.parquet       (key, reason) of each example that is not in the pool; this key is the source's own
     corruption.parquet    (key, uid, corruption) of corrupted examples only
     sources.parquet       (key, uid, source, source_uid) of each stored image: the source's own key and, where
                           it gives one, uid
     annotations.parquet   (key, uid, objects) of annotated images: winnow/pool/annotations.py
+    masks.parquet         (key, uid, offset, size) of semantic masks: winnow/pool/masks.py
     classes.json          the names of the classes, in the order of the labels
 
 A list of uids is a view of the shards by byte offset. The index does not say what is corrupted, and running
@@ -203,9 +205,11 @@ class Pool:
         Raises:
             ValueError: if the shard is missing or shorter than the index says.
         """
-        shard, size, offset = (
-            int(column[row]) for column in (self.index.shard, self.index.size, self.index.offset)
-        )
+        return self.read_at(row, int(self.index.offset[row]), int(self.index.size[row]))
+
+    def read_at(self, row: int, offset: int, size: int) -> bytes:
+        """Bytes of the shard that holds a row, such as another member of its sample; raises as `read`."""
+        shard = int(self.index.shard[row])
         data = os.pread(self._file(shard), size, offset) if min(size, offset) >= 0 else b""
         if len(data) != size:
             raise ValueError(f"{self._path(shard)}: ends early, at row {row}; {MEND}")

@@ -94,3 +94,11 @@ def test_boxes_alone_are_judged_without_masks():
     full = evaluate(*made(), ["bbox"], NAMES)
     assert ours == full
     assert list(ours) == [f"box_{name}" for name in NAMES]
+
+
+def test_small_and_large_are_by_the_sides_given():
+    """The same detections, with bounds at which every object is large: what was AP is AP of the large."""
+    truth, found = made()
+    small, usual = (evaluate(truth, found, ["bbox"], NAMES, sides) for sides in ((0.5, 1.0), (32.0, 96.0)))
+    assert small["box_ap_large"] == small["box_ap"] == usual["box_ap"]
+    assert small["box_ap_small"] is small["box_ap_medium"] is None

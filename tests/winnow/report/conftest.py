@@ -27,7 +27,15 @@ from winnow.report.compare.groups import grouped
 from winnow.report.compare.intervals import Intervals
 from winnow.selection.trace import FLOATS, Trace, read_trace, write_trace
 
-TASKS = ("linear_probe", "semi_supervised", "detection", "zero_shot", "retrieval", "robustness")
+TASKS = (
+    "linear_probe",
+    "semi_supervised",
+    "detection",
+    "segmentation",
+    "zero_shot",
+    "retrieval",
+    "robustness",
+)
 
 ARMS = {
     "plain": {"policy": "uniform", "method": "supervised", "backbone": "tiny", "seed": 0},

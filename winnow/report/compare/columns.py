@@ -16,6 +16,8 @@ HEADLINES = (
     (r"zero_shot\.top1", "zero-shot"),
     (r"linear_probe\.top1", "linear top-1"),
     (r"semi_supervised\.top1_([\d.]+)pct", r"\1 % labels"),
+    (r"segmentation\.linear_miou", "linear mIoU"),
+    (r"segmentation\.finetune_miou", "finetuned mIoU"),
     (r"detection\.(?:box|bbox)_?ap_?50", "box AP50"),
     (r"robustness\.mean_top1", "corrupted top-1"),
 )
