@@ -32,6 +32,7 @@ from winnow.training.device import launch
 from winnow.training.weights import load_encoder
 
 KEY = "tasks.segmentation"
+ENCODER_NEEDS = ("maps",)  # feature maps, which raw pixels are not
 
 
 def segmentation(stage: Stage) -> None:
