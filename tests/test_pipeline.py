@@ -27,6 +27,7 @@ TWO_ARMS = (
     "dataset=digits",
     "scale=debug",
     "arms=supervised-hard,supervised-learnability",
+    "seeds=1",
     "versions.small={parent: pool, model: results/reference/models/supervised, "
     "filters: {semantic_duplicate: {max_similarity: 0.9999}, label_error: {}}}",
     "arms.supervised-learnability.version=small",

@@ -108,7 +108,7 @@ def test_what_an_arm_reads_is_derived():
         "+arms.other={policy: easy, method: supervised, backbone: resnet10t, reference_method: simclr}",
     ]
     arms = composed(overrides, CONF)["arms"]
-    names = ("again", "beside", "other", "supervised-learnability", "supervised-both", "supervised-clean")
+    names = ("again", "beside", "other", "supervised-learnability", "supervised-half", "supervised-clean")
     derived = {name: arms[name]["dvc"] for name in names}
     trace = "results/pretrain/supervised-easy/trace.parquet"
     assert derived == {
@@ -116,7 +116,7 @@ def test_what_an_arm_reads_is_derived():
         "beside": dvc("learnability"),
         "other": dvc("easy", method="simclr"),
         "supervised-learnability": dvc("learnability", method="supervised"),
-        "supervised-both": {
+        "supervised-half": {
             **dvc("uniform"),
             "other_uids": "data/versions/reference/uids.npy",
             "other_flops": "data/versions/reference/flops.json",

@@ -82,8 +82,8 @@ def good():
         ),
         (
             "arms.supervised-hard.replay_from",
-            "supervised-both",
-            "arms.supervised-hard.replay_from: 'supervised-both', but policy hard replays no trace",
+            "supervised-half",
+            "arms.supervised-hard.replay_from: 'supervised-half', but policy hard replays no trace",
         ),
         (
             "arms.supervised-hard.policy",
