@@ -51,7 +51,8 @@ def test_the_same_seed_gives_the_same_outcome_and_the_encoder_is_finetuned(sets)
     start = {name: value.clone() for name, value in encoders.create("test_resnet", 28).state_dict().items()}
     (encoder, one), (_, two) = run(sets), run(sets)
     assert one == two
-    assert list(one.metrics) == ["box_ap", "box_ap50", "box_ap75", "mask_ap", "mask_ap50", "mask_ap75"]
+    figures = ("ap", "ap50", "ap75", "ap_small", "ap_medium", "ap_large")
+    assert list(one.metrics) == [f"{kind}_{figure}" for kind in ("box", "mask") for figure in figures]
     assert all(value is None or 0 <= value <= 1 for value in one.metrics.values())
     first = next(name for name, _ in encoder.named_parameters())
     assert not torch.equal(encoder.state_dict()[first], start[first])
