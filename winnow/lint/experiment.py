@@ -44,7 +44,7 @@ def remarks(params: Params, found: Found) -> Iterator[str]:
     pool = [found[name] for name in params.datasets.pool]
     if sides := [side for one in pool for side in one.sides]:
         middle = median(sides)
-        for name in sorted({arm.backbone for arm in params.arms.values()}):
+        for name in sorted({arm.backbone for arm in params.arms.values() if not arm.frozen}):
             size = params.backbones[name].image_size
             if middle >= FAR * size:
                 given = f"backbones.{name}.image_size: {size}, and the median shorter side is {middle:.0f} px"
