@@ -6,6 +6,7 @@ import json
 import pytest
 import yaml
 
+from winnow.config.compose import composed
 from winnow.config.load import parse
 from winnow.pipeline import timings as module
 from winnow.pipeline.timings import Timings, scaled
@@ -16,11 +17,13 @@ DATASET = "datasets__pool__fashion_mnist"
 
 @pytest.fixture
 def workspace(tmp_path, monkeypatch):
-    """A workspace with the project's dvc.yaml and params.yaml, and nothing run in it yet."""
+    """A workspace with the project's dvc.yaml, three arms with two tasks, and nothing run in it yet."""
     monkeypatch.setenv("WINNOW_EXECUTION", "test")
     project = Workspace.find()
-    for name in ("dvc.yaml", "params.yaml"):
-        (tmp_path / name).write_text((project.root / name).read_text())
+    (tmp_path / "dvc.yaml").write_text((project.root / "dvc.yaml").read_text())
+    chosen = ["seeds=1", "budget=4e12", "dataset.tasks=[linear_probe,semi_supervised]"]
+    raw = composed([*chosen, "arms=uniform,easy,hard"], project.conf)
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(raw))
     return Workspace(tmp_path)
 
 
@@ -60,7 +63,7 @@ def test_k_of_n_counts_what_this_execution_still_has_to_do(workspace, done, caps
 
 def test_what_was_measured_is_told_and_what_was_not_is_called_unknown(workspace, done, capsys, monkeypatch):
     for kind, seconds in (("linear_probe", 20.0), ("semi_supervised", 30.0), ("compare", 10.0)):
-        done(f"{kind}@supervised-easy-s0.held_out" if kind != "compare" else kind, seconds)
+        done(f"{kind}@supervised-easy.held_out" if kind != "compare" else kind, seconds)
     monkeypatch.setenv("WINNOW_EXECUTION", "the next")
     timings(workspace).announce("pretrain@supervised-hard")
     last = capsys.readouterr().out.splitlines()[-1]
@@ -69,7 +72,7 @@ def test_what_was_measured_is_told_and_what_was_not_is_called_unknown(workspace,
 
 def test_a_budget_scales_the_time_of_an_arm(workspace, done):
     """60 s for 4 TFLOPs are 150 s for 10, whichever policy spends them; another method is another matter."""
-    done("pretrain@supervised-uniform-s0", 60.0)
+    done("pretrain@supervised-uniform", 60.0)
     ten = timings(workspace, pretrain__budget=1e13)
     assert ten.expected("pretrain@supervised-hard") == pytest.approx(150.0)
     assert ten.expected("pretrain@simclr-uniform") is None
@@ -77,9 +80,9 @@ def test_a_budget_scales_the_time_of_an_arm(workspace, done):
 
 def test_two_budgets_tell_what_every_run_pays_from_what_grows(workspace, done):
     """10 s to start and 15 s a TFLOP: a debug run of 0.4 TFLOPs does not make 40 of them take 1,600 s."""
-    done("pretrain@supervised-uniform-s0", 16.0, pretrain__budget=4e11)
-    done("pretrain@supervised-uniform-s0", 70.0, pretrain__budget=4e12)
-    assert timings(workspace, pretrain__budget=4e13).expected("pretrain@supervised-easy-s0") == pytest.approx(
+    done("pretrain@supervised-uniform", 16.0, pretrain__budget=4e11)
+    done("pretrain@supervised-uniform", 70.0, pretrain__budget=4e12)
+    assert timings(workspace, pretrain__budget=4e13).expected("pretrain@supervised-easy") == pytest.approx(
         610.0
     )
 
@@ -90,9 +93,9 @@ def test_two_budgets_tell_what_every_run_pays_from_what_grows(workspace, done):
         ("ingest@fashion_mnist", {f"{DATASET}__path": "/mine"}),
         ("ingest@fashion_mnist", {f"{DATASET}__limit": 100}),
         ("curate", {"curate__filters": {}}),
-        ("pretrain@supervised-easy-s0", {f"{DATASET}__source": "folder"}),
-        ("pretrain@supervised-easy-s0", {"backbones__resnet10t__image_size": 224}),
-        ("linear_probe@supervised-easy-s0.held_out", {"backbones__resnet10t__image_size": 224}),
+        ("pretrain@supervised-easy", {f"{DATASET}__source": "folder"}),
+        ("pretrain@supervised-easy", {"backbones__resnet10t__image_size": 224}),
+        ("linear_probe@supervised-easy.held_out", {"backbones__resnet10t__image_size": 224}),
         ("reference", {"run__threads": 1}),
     ],
 )
