@@ -88,7 +88,7 @@ def test_a_resumed_run_over_a_damaged_pool_ends_with_the_same_bytes(start, store
         objective = build(start.params, "supervised", "test_resnet", 60, 0)
         fabric = start(steps=1).fabric
         loop = Loop(fabric, objective, data, recipe, Selector(UNIFORM, recipe, data, None, 0), 6, 0)
-        loop.steps = steps
+        loop.pace.steps = lambda done: range(done, steps)
         loop.run(checkpoint=checkpoint)
         return loop
 

@@ -33,7 +33,6 @@ def test_downstream_of_one_arm_is_its_tasks_and_the_comparison(stages):
     assert stages.downstream("pretrain@supervised-hard") == {
         "pretrain@supervised-hard",
         "linear_probe@supervised-hard.held_out",
-        "semi_supervised@supervised-hard.held_out",
         "compare",
     }
     assert stages.downstream("ingest@fashion_mnist") == set(stages.entries) - {"plugins"}
@@ -64,7 +63,7 @@ def test_versions_that_are_read_and_made_and_tasks(stages):
     assert stages["datasheet@reference"].reads_versions == ["reference"]
     assert stages["ingest@fashion_mnist"].makes_versions == []
     assert stages["ingest@fashion_mnist"].reads_versions == []
-    assert stages.tasks == ["linear_probe", "semi_supervised"], "no set is measured by the third"
+    assert stages.tasks == ["linear_probe"], "no set is measured by the others"
 
 
 @pytest.mark.slow

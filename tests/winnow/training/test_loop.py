@@ -42,7 +42,7 @@ def test_selection_takes_the_highest_scores_of_the_candidates(start):
 def test_an_epoch_sees_no_example_twice(start):
     loop = start(steps=len(start.examples("supervised")) // BATCH)
     indices = loop.run().column("index").tolist()
-    assert len(set(indices)) == len(indices) == loop.steps * BATCH
+    assert len(set(indices)) == len(indices) == loop.pace.total * BATCH
 
 
 @pytest.mark.slow
