@@ -133,9 +133,11 @@ def backbone_of(row: Row) -> str:
 
 
 def arm_label(row: Row, table: Sequence[Row]) -> str:
-    """What tells an arm from others: its choice, and its backbone and seed where these are not the same."""
+    """What tells an arm from others: its choice, and where these are not the same, the backbone that was
+    trained, and the seed.
+    """
     names = [choice(row)]
-    if len({backbone_of(other) for other in table}) > 1:
+    if len({backbone_of(other) for other in table if not other.get("frozen")}) > 1:
         names.append(backbone_of(row))
     if len({other["seed"] for other in table}) > 1:
         names.append(f"seed {row['seed']}")

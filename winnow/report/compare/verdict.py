@@ -218,10 +218,18 @@ def _losers(family: Family, intervals: Intervals) -> list[str]:
     worse = [group for group in others if _above(control, group, family.column, intervals)]
     if not worse:
         return []
+
+    def named(some: list[Group]) -> str:
+        return _listed([f"{choice(group.row)} ({_top1(family, group)})" for group in some])
+
+    repeated = len(control.rows) > 1
+    beaten = [group for group in worse if repeated and len(group.rows) > 1]
+    ahead = [group for group in worse if group not in beaten]
+    said = [f"beat {named(beaten)}"] if beaten else []
+    if ahead:
+        said.append(f"is ahead of {named(ahead)}" + (" by the one seed there is" if repeated else ""))
     name = choice(control.row)
-    names = _listed([f"{choice(group.row)} ({_top1(family, group)})" for group in worse])
-    beat = "beat" if len(control.rows) > 1 else "is ahead of"
-    return [f"{name[0].upper()}{name[1:]} {beat} {names}."]
+    return [f"{name[0].upper()}{name[1:]} {', and '.join(said)}."]
 
 
 def _exceptions(best: Group, control: Group, column: Column, intervals: Intervals) -> list[str]:
@@ -247,16 +255,24 @@ def _certainty(groups: list[Group], intervals: Intervals) -> str:
 
 def _intervals(groups: list[Group]) -> str:
     moved = [group for group in groups if not group.row.get("frozen")] or groups
-    least = min(len(group.rows) for group in moved)
-    if least == 1:
+    once = [choice(group.row) for group in moved if len(group.rows) == 1]
+    if len(once) == len(moved):
         return (
             "One seed an arm: the intervals hold the chance of the test images alone, and another seed may "
             "order the arms differently."
         )
-    return (
+    least = min(len(group.rows) for group in moved if len(group.rows) > 1)
+    said = (
         f"Intervals are 95 %, over {least} seeds or more and the test images, both paired; 1 in 20 such "
         "intervals misses the truth."
     )
+    if once:
+        names, has = _listed(once), "has" if len(once) == 1 else "have"
+        said += (
+            f" {names[0].upper()}{names[1:]} {has} one seed: compared with the same seed of others, by an "
+            "interval that holds the chance of the test images alone."
+        )
+    return said
 
 
 def _listed(names: list[str]) -> str:

@@ -183,6 +183,18 @@ def test_a_win_over_seeds_is_in_means_and_their_interval(world, say):
     assert "Intervals are 95 %, over 3 seeds or more and the test images" in text
 
 
+def test_arms_of_one_seed_beside_arms_of_several_are_named(world, say):
+    """Only what several seeds say is `beat`."""
+    seeds = [{"uniform": a, "easy": a - 0.01, "hard": a - 0.2} for a in (0.64, 0.65, 0.66)]
+    once = [{**row, "arm": "half", **HALF} for row in rows_of(world, uniform=0.4)]
+    poor = [{**row, "arm": "rho", "policy": "rho"} for row in rows_of(world, uniform=0.3)]
+    text = say([*seeds_of(world, *seeds), *once, *poor])
+    assert "Uniform beat hard (45.0 %), and is ahead of rho (30.0 %) by the one seed there is." in text
+    assert "over 3 seeds or more" in text
+    assert "50 % pool + 50 % reference and rho have one seed: compared with the same seed of others" in text
+    assert "One seed an arm" not in text
+
+
 def test_seeds_that_disagree_tell_nothing_apart(world, say):
     """The test images alone would call each of the three differences, of 10 to -8 points, certain."""
     seeds = [{"uniform": 0.5, "hard": 0.6}, {"uniform": 0.5, "hard": 0.58}, {"uniform": 0.5, "hard": 0.42}]
