@@ -32,6 +32,7 @@ CHUNK = 10
 class Config:
     """`canvas` is the side in pixels, `objects` the least and most on a canvas, `steps` the optimiser's.
 
+    `schedule` multiplies the steps: what detection papers call the 1x and the 2x schedule.
     `pictures` are the settings for a set that is annotated with boxes, where no scene is composed.
     """
 
@@ -42,6 +43,7 @@ class Config:
     steps: int = bounded(200, 1)
     batch_size: int = bounded(4, 1)
     lr: float = bounded(2e-3, above=0)
+    schedule: int = bounded(1, 1, 6)
     pictures: PictureConfig = field(default_factory=PictureConfig)
 
     def __post_init__(self) -> None:
@@ -69,7 +71,8 @@ def finetune(
     def batches(chosen: list[int], step: int) -> tuple[list[Tensor], list[dict[str, Tensor]]]:
         return [images[i] for i in chosen], [targets[i] for i in chosen]
 
-    schedule = Schedule(settings.steps, settings.batch_size, settings.lr, "tasks.detection.lr")
+    steps = settings.schedule * settings.steps
+    schedule = Schedule(steps, settings.batch_size, settings.lr, "tasks.detection.lr")
     spent = train(net, batches, [0] * len(training), schedule, seed, fabric, bar)
     found, per_scene = predict(net, chunks(test), fabric)
     metrics = evaluate(test.coco, found, list(KINDS), SIZES, scene_sides(settings.canvas))
@@ -87,13 +90,14 @@ def chunks(data: Scenes) -> Iterator[Chunk]:
 def protocol(settings: Config, training: Scenes, test: Scenes) -> str:
     """What was done, and what the numbers may be compared with, in one sentence."""
     low, high = scene_sides(settings.canvas)
+    steps = settings.schedule * settings.steps
     objects, tested = (len(data.coco["annotations"]) for data in (training, test))
     return (
         f"Mask R-CNN with FPN ({DESCRIPTION}), whole encoder finetuned with its BatchNorm fixed as "
-        f"pretrained; {settings.steps} steps of AdamW, batch {settings.batch_size}, lr {settings.lr:g}, "
-        f"warm-up and cosine, weight decay {WEIGHT_DECAY:g}, gradients clipped to {CLIP:g}, on "
-        f"{len(training)} scenes of {settings.canvas} px with {objects} objects composed from the probe "
-        f"split; last step evaluated by faster-coco-eval on {len(test)} scenes with {tested} objects "
-        f"composed from the test split; small below {low:.3g}^2 pixels, large above {high:.3g}^2; for "
-        "comparing arms, not comparable with detectron2's COCO numbers"
+        f"pretrained; {settings.schedule}x schedule: {steps} steps of AdamW, batch {settings.batch_size}, "
+        f"lr {settings.lr:g}, warm-up and cosine, weight decay {WEIGHT_DECAY:g}, gradients clipped to "
+        f"{CLIP:g}, on {len(training)} scenes of {settings.canvas} px with {objects} objects composed from "
+        f"the probe split; last step evaluated by faster-coco-eval on {len(test)} scenes with {tested} "
+        f"objects composed from the test split; small below {low:.3g}^2 pixels, large above {high:.3g}^2; "
+        "for comparing arms, not comparable with detectron2's COCO numbers"
     )

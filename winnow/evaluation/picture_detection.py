@@ -37,7 +37,10 @@ CHUNK = 4  # pictures: their masks are pasted at full size, 1.2 MB for each dete
 
 @dataclass
 class PictureConfig:
-    """`short_side`, `long_side` bound a picture's sides in pixels; `flip` is the share that is mirrored."""
+    """`short_side`, `long_side` bound a picture's sides in pixels; `flip` is the share that is mirrored.
+
+    `schedule` multiplies the steps, as in winnow/evaluation/detection.py.
+    """
 
     short_side: int = bounded(256, 32)
     long_side: int = bounded(448, 32)
@@ -45,6 +48,7 @@ class PictureConfig:
     steps: int = bounded(2000, 1)
     batch_size: int = bounded(4, 1)
     lr: float = bounded(1e-3, above=0)
+    schedule: int = bounded(1, 1, 6)
 
     def check(self, key: str) -> None:
         """The rule about two keys."""
@@ -145,7 +149,8 @@ def finetune_detector(
     def batches(chosen: list[int], step: int) -> tuple[list[Tensor], list[dict[str, Tensor]]]:
         return training.batch(chosen, masks, settings.flip, generator("detection", seed, "flip", step))
 
-    schedule = Schedule(settings.steps, settings.batch_size, settings.lr, "tasks.detection.pictures.lr")
+    steps, key = settings.schedule * settings.steps, "tasks.detection.pictures.lr"
+    schedule = Schedule(steps, settings.batch_size, settings.lr, key)
     upright = [int(height > width) for height, width in training.sizes]
     return net, train(net, batches, upright, schedule, seed, fabric, bar)
 
@@ -174,7 +179,8 @@ def protocol(settings: PictureConfig, training: Pictures, test: Pictures) -> str
     objects = [sum((~data.objects(i).crowd).sum() for i in range(len(data))) for data in (training, test)]
     return (
         f"{'Mask' if masks else 'Faster'} R-CNN with FPN ({PICTURE_DESCRIPTION}), whole encoder finetuned "
-        f"with its BatchNorm fixed as pretrained; {settings.steps} steps of AdamW, batch "
+        f"with its BatchNorm fixed as pretrained; {settings.schedule}x schedule: "
+        f"{settings.schedule * settings.steps} steps of AdamW, batch "
         f"{settings.batch_size}, lr {settings.lr:g}, warm-up and cosine, weight decay {WEIGHT_DECAY:g}, "
         f"gradients clipped to {CLIP:g}, on {len(training)} pictures with {objects[0]} objects, shorter side "
         f"{settings.short_side} px, longer at most {settings.long_side}, mirrored with probability "

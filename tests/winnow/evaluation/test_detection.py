@@ -63,6 +63,7 @@ def test_flops_grow_with_the_steps_by_one_training_step(sets):
     # The first step is counted and multiplied, so differences are whole steps, but for inference, which has
     # other proposals with other weights. A step costs at least the encoder's forward and backward.
     (_, three), (_, two), (_, one) = (run(sets, steps=n) for n in (3, 2, 1))
+    assert run(sets, steps=1, schedule=2)[1] == two  # the 2x schedule of one step
     step = two.flops - one.flops
     assert three.flops - two.flops == pytest.approx(step, rel=0.05)
     encoder = encoders.create("test_resnet", 28)
