@@ -10,22 +10,30 @@ from torch import Generator, Tensor
 LINES = 128
 
 
-def top_k(scores: Tensor, k: int) -> Tensor:
+def top_k(scores: Tensor, k: int, classes: Tensor | None = None) -> Tensor:
     """The k highest scores (RHO-LOSS, arXiv 2206.07137), in candidate order; of equal scores the earlier
     candidate wins.
 
     Args:
         scores: (B,), finite.
         k: how many to take, 1 <= k <= B.
+        classes: (B,) int; the highest of each class are taken, in the classes' shares of the candidates
+            (rounded by largest remainders, of equal ones the lower class first), so that a score that ranks
+            one class above another does not change their shares. None: the highest of all.
 
     Raises:
         ValueError: for k out of range or a score that is not finite.
     """
     _check(scores, k)
-    return _highest(scores, k).sort().values
+    if classes is None:
+        return _highest(scores, k).sort().values
+    rows = [(classes == one).nonzero().flatten() for one in classes.unique()]
+    quotas = _quotas([len(some) for some in rows], k)
+    taken = [some[_highest(scores[some], quota)] for some, quota in zip(rows, quotas, strict=True)]
+    return torch.cat(taken).sort().values
 
 
-def softmax(scores: Tensor, k: int, generator: Generator) -> Tensor:
+def softmax(scores: Tensor, k: int, generator: Generator, classes: Tensor | None = None) -> Tensor:
     """k draws without replacement with probabilities softmax(scores) (Bad Students, arXiv 2312.05328), in
     candidate order.
 
@@ -37,12 +45,14 @@ def softmax(scores: Tensor, k: int, generator: Generator) -> Tensor:
         scores: (B,), finite.
         k: how many to draw, 1 <= k <= B.
         generator: a CPU generator.
+        classes: (B,) int; drawn within each class, as in `top_k`.
 
     Raises:
         ValueError: for k out of range or a score that is not finite.
     """
     _check(scores, k)
-    return top_k(scores.detach().double().cpu() + _gumbel(len(scores), generator), k).to(scores.device)
+    noisy = scores.detach().double().cpu() + _gumbel(len(scores), generator)
+    return top_k(noisy, k, classes).to(scores.device)
 
 
 def joint(scores: Tensor, k: int, chunks: int, generator: Generator) -> Tensor:
@@ -173,6 +183,16 @@ def _draw_in_chunks(
         noisy = scores + _gumbel(len(scores), generator).to(scores.device)
         drawn.append(_highest(noisy.masked_fill(taken, -math.inf), k // chunks))
     return torch.cat(drawn)
+
+
+def _quotas(sizes: list[int], k: int) -> list[int]:
+    """k in the proportions of `sizes`, rounded down, the rest to the largest remainders."""
+    whole = sum(sizes)
+    quotas = [k * size // whole for size in sizes]
+    remainders = sorted(range(len(sizes)), key=lambda one: (-(k * sizes[one] % whole), one))
+    for one in remainders[: k - sum(quotas)]:
+        quotas[one] += 1
+    return quotas
 
 
 def _highest(scores: Tensor, k: int) -> Tensor:

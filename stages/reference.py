@@ -1,4 +1,5 @@
-"""reference: train a small model on the trusted reference version; compute its loss on the pool version.
+"""reference: train a small model on the trusted reference version, or on a mixture of it and the pool;
+compute its loss on the pool version.
 
 One reference for each of `reference.methods`. When only one method changed, the others are taken from their
 checkpoints.
@@ -8,6 +9,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 
+import numpy as np
 from lightning_fabric import Fabric
 
 from models import methods
@@ -17,12 +19,14 @@ from winnow.config.derived import NOTHING
 from winnow.config.schema import POOL, REFERENCE
 from winnow.evaluation.features import features, knn_top1, open_split
 from winnow.loading.examples import Examples
+from winnow.loading.sampler import counts_of
 from winnow.pipeline.attempts import Attempts, spent_file
 from winnow.pipeline.files import write_json
 from winnow.pipeline.stage import Stage, main
 from winnow.pool import uids as uid_files
 from winnow.pool.pool import Pool, open_pool, open_set
 from winnow.preflight import check_plugins
+from winnow.selection.mixture import Mixture
 from winnow.selection.reference_record import POOL_MODEL, WHOLE, Judged, Record, write_record
 from winnow.selection.train_reference import CHUNK, judge, open_finished, reference_steps, train_reference
 from winnow.training.build import open_for
@@ -45,7 +49,8 @@ def _one(stage: Stage, fabric: Fabric, pool: Pool, method: str, folder: Path) ->
     trusted, candidates = (_open(stage, pool, method, version) for version in (REFERENCE, POOL))
     if "labels" in methods.load(method).Method.NEEDS:
         check_meet(pool, method)
-    objective, trained = _model(stage, fabric, method, trusted, WHOLE)
+    both, mixture = _with_pool(stage, pool, method)
+    objective, trained = _model(stage, fabric, method, both or trusted, WHOLE, mixture)
     judged, scored = _judge(stage, fabric, objective, candidates, method)
     flops = {"train": trained, "score": scored}
     pool_model = None
@@ -66,7 +71,28 @@ def _open(stage: Stage, pool: Pool, method: str, version: str) -> Examples:
     return open_for(stage.params, method, str(stage.params.reference.backbone), pool, uids)
 
 
-def _model(stage: Stage, fabric: Fabric, method: str, data: Examples, name: str) -> tuple[Objective, int]:
+def _with_pool(stage: Stage, pool: Pool, method: str) -> tuple[Examples | None, Mixture | None]:
+    """The trusted examples and the pool's, and their shares, where a reference is trained on both."""
+    share = stage.params.reference.pool_share
+    if not share:
+        return None, None
+    members = [set(uid_files.load(stage.workspace.uids(version))) for version in (REFERENCE, POOL)]
+    uids = sorted(members[0] | members[1])
+    place = {uid: index for index, uid in enumerate(uids)}
+    indices = [np.array(sorted(place[uid] for uid in some), np.int64) for some in members]
+    counts = counts_of(stage.params.methods[method].batch_size, [1 - share, share])
+    data = open_for(stage.params, method, str(stage.params.reference.backbone), pool, uids)
+    return data, Mixture(indices, counts)
+
+
+def _model(
+    stage: Stage,
+    fabric: Fabric,
+    method: str,
+    data: Examples,
+    name: str,
+    mixture: Mixture | None = None,
+) -> tuple[Objective, int]:
     """A model and the FLOPs of its training, trained on `data` now or a finished one of another run."""
     finished = stage.params.reference.dvc.finished
     if finished != NOTHING:
@@ -79,7 +105,7 @@ def _model(stage: Stage, fabric: Fabric, method: str, data: Examples, name: str)
         return stage.track(steps, description=f"{Path(name).stem} of {method}")
 
     part = Attempts(spent_file(checkpoint.path), stage.meter, part=True)
-    loop, spent = train_reference(stage.params, fabric, method, data, bar, checkpoint)
+    loop, spent = train_reference(stage.params, fabric, method, data, bar, checkpoint, mixture)
     checkpoint.save(loop.saved())
     part.close()  # and stays, for it is charged whenever the model is taken from its checkpoint
     if loop.resumed:
@@ -104,11 +130,13 @@ def _key(stage: Stage, method: str, name: str, pool: Pool) -> str:
         "seed": params.seed,
         "run": asdict(params.run),
         "examples": params.reference.examples,
+        "pool_share": params.reference.pool_share,
         "backbone": asdict(params.backbones[str(params.reference.backbone)]),
         "method": asdict(params.methods[method]),
     }
     version = REFERENCE if name == WHOLE else POOL
-    files = [stage.workspace.uids(version), *pool.index_files]
+    versions = [version, POOL] if name == WHOLE and params.reference.pool_share else [version]
+    files = [*(stage.workspace.uids(one) for one in versions), *pool.index_files]
     code = "winnow.selection.train_reference", f"models.methods.{method}", "models.criteria.uniform"
     return checkpoint_key(settings, files, *code)
 

@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from fractions import Fraction
 
 import pytest
 import torch
@@ -27,6 +28,33 @@ def test_softmax_draws_are_unique_and_repeatable(values, seed, data):
     draw = [samplers.softmax(torch.tensor(values), k, torch.Generator().manual_seed(seed)) for _ in range(2)]
     assert torch.equal(*draw)
     assert len(set(draw[0].tolist())) == k
+
+
+@given(st.lists(st.tuples(finite, st.integers(0, 4)), min_size=1, max_size=40), st.data())
+def test_within_classes_the_highest_of_each_are_taken_in_its_share(candidates, data):
+    """Oracle: shares as fractions, rounded down, and the rest one by one to the class that lacks most."""
+    k = data.draw(st.integers(1, len(candidates)))
+    values, classes = (list(column) for column in zip(*candidates, strict=True))
+    picked = samplers.top_k(torch.tensor(values), k, torch.tensor(classes)).tolist()
+    shares = {one: Fraction(k * classes.count(one), len(classes)) for one in sorted(set(classes))}
+    quotas = {one: math.floor(share) for one, share in shares.items()}
+    while sum(quotas.values()) < k:
+        quotas[max(shares, key=lambda one: (shares[one] - quotas[one], -one))] += 1
+    expected = []
+    for one, quota in quotas.items():
+        members = [i for i in range(len(classes)) if classes[i] == one]
+        expected += sorted(members, key=lambda i: -values[i])[:quota]
+    assert picked == sorted(expected)
+
+
+@given(st.lists(st.tuples(finite, st.integers(0, 4)), min_size=1, max_size=40), st.integers(0, 99), st.data())
+def test_softmax_within_classes_keeps_their_shares_too(candidates, seed, data):
+    k = data.draw(st.integers(1, len(candidates)))
+    values, classes = (torch.tensor(column) for column in zip(*candidates, strict=True))
+    noise = torch.Generator().manual_seed(seed)
+    drawn, best = samplers.softmax(values, k, noise, classes), samplers.top_k(values, k, classes)
+    assert len(set(drawn.tolist())) == k
+    assert classes[drawn].bincount().tolist() == classes[best].bincount().tolist()
 
 
 @pytest.mark.slow

@@ -131,6 +131,16 @@ def test_a_filter_in_the_wrong_place_stops_curate_itself(copy_project, tmp_path,
             "policies.hard.sampler: joint selects pairs",
         ),
         (
+            {"criterion": "hard", "per_class": True},
+            "simclr",
+            "policies.hard.per_class: true, but method simclr reads no labels; set it to false",
+        ),
+        (
+            {"criterion": "hard", "sampler": "joint", "per_class": True},
+            "supervised",
+            "policies.hard.sampler: joint selects pairs",
+        ),
+        (
             {"criterion": "uniform", "sampler": "joint"},
             "simclr",
             "policies.hard.criterion: uniform has no score of pairs",

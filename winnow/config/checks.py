@@ -96,11 +96,20 @@ def _check_versions_of_arm(name: str, params: Params) -> None:
     if shares is not None and (len(shares) != len(joined) or abs(sum(shares) - 1) > 1e-6):
         given = f"{shares} for {arm.version!r}"
         raise ParamsError(f"{key}.mixture: {given}; give a share for each part, 1 in total, or null")
+    if (selected := arm.selects_from) is not None:
+        known(f"{key}.selects_from", selected, joined)
+        if shares is None:
+            given = f"{key}.selects_from: {selected!r}, but mixture is null"
+            raise ParamsError(f"{given}; give a share for each part")
     policy = params.policies[arm.policy]
-    if REFERENCE in joined and needs_reference(policy):
+    if selected is not None and policy.criterion == "uniform":
+        given = f"{key}.selects_from: {selected!r}, but policy {arm.policy} selects nothing"
+        raise ParamsError(f"{given}; set it to null")
+    if needs_reference(policy) and REFERENCE in ([selected] if selected else joined):
+        given = f"{arm.version!r}" if selected is None else f"{arm.version!r} and selects_from {selected!r}"
         raise ParamsError(
-            f"{key}.version: {arm.version!r}, but policy {arm.policy} chooses by a reference, which judges "
-            "the pool alone; take pool"
+            f"{key}.version: {given}, but policy {arm.policy} chooses by a reference, which judges "
+            "the pool alone; take pool, or add selects_from: pool and a mixture"
         )
 
 

@@ -163,6 +163,7 @@ class Policy:
     patch_size: int | None = bounded(None, 1)
     multi_resolution: bool = False
     online: Backbone | None = None
+    per_class: bool = False
     chunks: int = bounded(16, 1)
     inverse_temperature: float = bounded(1.0, 0)
     proxy: Backbone | None = None
@@ -185,7 +186,8 @@ class Policy:
 @dataclass
 class Arm:
     """One column of a comparison. `version` is a version or a union of two, such as `pool+reference`;
-    `mixture` the share of each part in a batch, null for the parts' sizes. `replay_from` names the arm whose
+    `mixture` the share of each part in a batch, null for the parts' sizes; `selects_from` the part that the
+    policy selects from, where the others are trained on whole. `replay_from` names the arm whose
     trace a replay policy trains on; `reference_method` the method whose reference chooses, null for the
     arm's own. `budget_share` is the arm's budget as a share of `pretrain.budget`. A `frozen` arm trains
     nothing: its encoder is measured as it starts, which without weights is the floor of every comparison.
@@ -197,6 +199,7 @@ class Arm:
     seed: int = bounded(0, 0, SEED)
     version: str = POOL
     mixture: list[float] | None = bounded(None, above=0, below=1)
+    selects_from: str | None = None
     replay_from: str | None = None
     reference_method: str | None = None
     budget_share: float = bounded(1.0, above=0)
@@ -207,12 +210,14 @@ class Arm:
 @dataclass
 class Reference:
     """The small models that curate. `finished` is a folder of them from another run, null to train them here;
-    `pool_model` trains one on the pool too.
+    `pool_model` trains one on the pool too. `pool_share` is the share of the pool's examples in a batch of
+    the reference's own training, the rest of which is trusted.
     """
 
     methods: list[str] = field(default_factory=list)
     backbone: str | None = None
     examples: int = bounded(0, 0)
+    pool_share: float = bounded(0.0, 0, below=1)
     pool_model: bool = False
     finished: str | None = None
     dvc: ReferencePaths = field(default_factory=ReferencePaths)

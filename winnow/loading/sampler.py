@@ -45,18 +45,18 @@ def candidates(step: int, size: int, examples: int, seed: int, rank: int = 0, ra
 
 
 def mixture_candidates(
-    step: int, size: int, members: Sequence[np.ndarray], shares: Sequence[float], seed: int
+    step: int, counts: Sequence[int], members: Sequence[np.ndarray], seed: int
 ) -> np.ndarray:
-    """Indices (size,) int64 of the candidates of a step, each part of the examples at its own pace.
+    """Indices (sum of counts,) int64 of the candidates of a step, each part of the examples at its own pace.
 
-    A part that is smaller than its share of a super-batch is gone through more than once in each.
+    A part that is smaller than its count is gone through more than once in a step.
 
     Args:
+        counts: of the candidates, one for each part.
         members: for each part the indices (m,) of its examples; shuffled and gone through on its own.
-        shares: of the candidates, one for each part, 1 in total.
     """
     drawn = []
-    for part, (mine, count) in enumerate(zip(members, counts_of(size, shares), strict=True)):
+    for part, (mine, count) in enumerate(zip(members, counts, strict=True)):
         own = seed + PART * (part + 1)
         if count > len(mine):
             drawn.append(mine[_repeated(step, count, len(mine), own)])

@@ -24,6 +24,7 @@ from winnow.config.schema import Arm, Backbone, Method, Params, Policy, View
 from winnow.loading.examples import Examples
 from winnow.plan.amount import Amount
 from winnow.selection.cost import StepFlops, forward_flops, meta_batch, step_flops
+from winnow.selection.mixture import scored_candidates
 from winnow.selection.policy import in_batch
 from winnow.selection.reference import Reference
 from winnow.selection.train_reference import CHUNK
@@ -89,11 +90,13 @@ def training_step(
     backbone: Backbone,
     classes: int,
     teacher: Teacher | None = None,
+    scored: int | None = None,
 ) -> StepFlops:
     """One step of training a backbone by a method under a policy.
 
     Args:
         teacher: of the finished reference that the policy reads, if any.
+        scored: how many candidates are scored; None for all of the policy's super-batch.
     """
     data = shapes(method, recipe.settings, backbone.image_size, classes)
     learner, proxy, online = (
@@ -102,7 +105,7 @@ def training_step(
     )
     assert learner is not None
     reference = _pairs(teacher, policy, classes) if teacher else None
-    return step_flops(learner, recipe, policy, data, proxy, reference, online)
+    return step_flops(learner, recipe, policy, data, proxy, reference, online, scored)
 
 
 def arm_step(params: Params, arm: Arm, classes: int) -> StepFlops:
@@ -112,7 +115,8 @@ def arm_step(params: Params, arm: Arm, classes: int) -> StepFlops:
     if needs_reference(policy):
         teacher = name, params.methods[name], params.backbones[str(params.reference.backbone)]
     recipe, backbone = recipe_of(params, arm.method, arm.backbone), params.backbones[arm.backbone]
-    return training_step(arm.method, recipe, policy, backbone, classes, teacher)
+    scored = scored_candidates(recipe, policy, arm)
+    return training_step(arm.method, recipe, policy, backbone, classes, teacher, scored)
 
 
 def _pairs(teacher: Teacher, policy: Policy, classes: int) -> Reference | None:

@@ -16,7 +16,8 @@ from winnow.plan.arms import ArmPlan
 from winnow.plan.rates import Rates
 from winnow.plan.step import own_size, training_step
 from winnow.selection.cost import StepFlops, steps_within, trained_flops
-from winnow.selection.policy import UNIFORM, super_batch
+from winnow.selection.mixture import candidate_counts
+from winnow.selection.policy import UNIFORM
 from winnow.training.schedule import held_steps
 
 ROUNDING = 1e-12  # of a budget that was computed from another unit; a step is never so small a share of one
@@ -93,7 +94,8 @@ def of_arm(name: str, plan: ArmPlan) -> Training:
     if plan.arm.frozen:
         raise ParamsError(f"ARM: {name} is frozen and trains nothing; name another arm")
     arm, replays = plan.arm, plan.policy.scorer == "replay"
-    candidates = plan.recipe.batch_size if replays else super_batch(plan.recipe, plan.policy)
+    counts = candidate_counts(plan.recipe, plan.policy, arm)
+    candidates = plan.recipe.batch_size if replays else sum(counts)
     label = f"{name}: {arm.method} of {arm.backbone}, policy {arm.policy}, batch {plan.recipe.batch_size}"
     return Training(label, plan.step, plan.recipe, candidates, plan.charged)
 

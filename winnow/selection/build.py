@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import torch
 from lightning_fabric import Fabric
 
 from models.encoders import Normalisation
@@ -12,18 +13,19 @@ from models.methods import load as load_method
 from winnow.config.budget import FLOPS, limits
 from winnow.config.derive import needs_pool_model, needs_reference, parts
 from winnow.config.derived import NOTHING
-from winnow.config.schema import REFERENCE, Arm, Method, Params
+from winnow.config.schema import REFERENCE, Arm, Method, Params, Policy
 from winnow.loading.examples import Examples
 from winnow.pipeline.files import read_json
 from winnow.pipeline.workspace import Workspace
 from winnow.pool import uids as uid_files
 from winnow.pool.pool import Pool
 from winnow.selection.cost import StepFlops, step_flops, steps_within, trained_flops
+from winnow.selection.mixture import Mixture, candidate_counts, scored_candidates, selected_part
 from winnow.selection.policy import UNIFORM, in_batch
 from winnow.selection.reference import Online, Reference
 from winnow.selection.reference_record import Record, open_reference
 from winnow.selection.scorers import Proxy
-from winnow.selection.selector import Mixture, Replay, Selector
+from winnow.selection.selector import Replay, Selector
 from winnow.selection.trace import replayed
 from winnow.training.build import build, open_for
 from winnow.training.pace import Reading, UntilSpent
@@ -118,7 +120,8 @@ def build_selection(
     reference = _reference(params, arm, workspace, data)
     proxy = build(params, arm.method, policy.proxy, data.classes, seed + PROXY) if policy.proxy else None
     online = build(params, arm.method, policy.online, data.classes, seed + ONLINE) if policy.online else None
-    step = step_flops(objective, recipe, policy, data, proxy, reference, online)
+    scored = scored_candidates(recipe, policy, arm)
+    step = step_flops(objective, recipe, policy, data, proxy, reference, online, scored)
     replay = None
     if policy.scorer == "replay":
         replay = Replay(policy, recipe, data, replayed(workspace.root / arm.dvc.trace, data.uids), seed)
@@ -132,7 +135,8 @@ def build_selection(
         trusted = _trusted(params, arm, workspace, data.pixels.pool, data.normalisation)
         reference = Online(model, trusted, recipe, policy, seed + ONLINE)
     scorer = Proxy(fabric, proxy, from_scratch(recipe), length) if proxy else None
-    selector = Selector(policy, recipe, data, reference, seed, scorer, _mixture(arm, workspace, data))
+    mixture = _mixture(recipe, policy, arm, workspace, data)
+    selector = Selector(policy, recipe, data, reference, seed, scorer, mixture)
     return Selection(selector, steps, step, charge, stopped_by, held, pace)
 
 
@@ -164,13 +168,16 @@ def arm_seed(params: Params, arm: Arm) -> int:
     return 1_000_003 * params.seed + arm.seed
 
 
-def _mixture(arm: Arm, workspace: Workspace, data: Examples) -> Mixture | None:
+def _mixture(
+    recipe: Method, policy: Policy, arm: Arm, workspace: Workspace, data: Examples
+) -> Mixture | None:
     """The examples of each part of a union with shares."""
     if arm.mixture is None:
         return None
     place = {uid: index for index, uid in enumerate(data.uids)}
     joined = (uid_files.load(workspace.uids(one)) for one in parts(arm.version))
-    return [np.array([place[uid] for uid in uids], np.int64) for uids in joined], arm.mixture
+    members = [np.array([place[uid] for uid in uids], np.int64) for uids in joined]
+    return Mixture(members, candidate_counts(recipe, policy, arm), selected_part(arm))
 
 
 def arm_uids(arm: Arm, workspace: Workspace) -> list[str]:
@@ -191,7 +198,12 @@ def _reference(params: Params, arm: Arm, workspace: Workspace, data: Examples) -
     folder = workspace.root / arm.dvc.reference
     pair = load_method(folder.name).Method.PAIR
     pairs = policy.sampler == "joint" or in_batch(policy, pair)
-    return open_reference(folder, data.uids, pairs, params.seed)
+    if arm.selects_from is None:
+        return open_reference(folder, data.uids, pairs, params.seed)
+    judged = uid_files.load(workspace.uids(arm.selects_from))
+    place = {uid: index for index, uid in enumerate(data.uids)}
+    rows = torch.tensor([place[uid] for uid in judged])
+    return open_reference(folder, judged, pairs, params.seed).among(rows, len(data))
 
 
 def _charge(params: Params, arm: Arm, workspace: Workspace) -> Charge:

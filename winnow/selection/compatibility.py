@@ -1,6 +1,7 @@
 """Whether an arm's policy, method and backbones fit together, checked before anything is spent."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import torch
 
@@ -8,6 +9,7 @@ from models import encoders, methods
 from winnow.config.derive import needs_pool_model, needs_reference
 from winnow.config.errors import ParamsError
 from winnow.config.schema import Arm, Backbone, Params, Policy
+from winnow.selection.mixture import scored_candidates
 from winnow.selection.policy import Views, batch_parts, criterion, score_views
 
 
@@ -20,6 +22,7 @@ def check_fit(params: Params, arm: Arm) -> None:
     policy, key = params.policies[arm.policy], f"policies.{arm.policy}"
     method = methods.load(arm.method).Method
     _check_joint(policy, key, arm, method)
+    _check_parts(params, policy, key, arm, method)
     _check_gradient_norm(policy, key, arm, method)
     _check_online(policy, key)
     _check_reference(params, policy, arm, method)
@@ -39,6 +42,21 @@ def _check_joint(policy: Policy, key: str, arm: Arm, method: type[methods.Object
     if policy.scorer == "frozen" and policy.criterion != "easy":
         given = f"{key}.criterion: {policy.criterion} needs a scorer, and it is frozen"
         raise ParamsError(f"{given}; take easy")
+
+
+def _check_parts(params: Params, policy: Policy, key: str, arm: Arm, method: type[methods.Objective]) -> None:
+    """Check what is selected within classes, or from one part of a union."""
+    if policy.per_class and "labels" not in method.NEEDS:
+        given = f"{key}.per_class: true, but method {arm.method} reads no labels"
+        raise ParamsError(f"{given}; set it to false")
+    if policy.per_class and policy.sampler == "joint":
+        raise ParamsError(f"{key}.per_class: true, but a joint draw knows no classes; take sampler: top_k")
+    if arm.selects_from is not None and policy.sampler == "joint":
+        uniform = replace(policy, filter_ratio=0.0)
+        size = scored_candidates(params.methods[arm.method], uniform, arm)
+        if size % policy.chunks:
+            given = f"{key}.chunks: {policy.chunks} does not divide the {size} that are selected from"
+            raise ParamsError(f"{given} {arm.selects_from} in a batch; give a divisor, or another mixture")
 
 
 def _check_gradient_norm(policy: Policy, key: str, arm: Arm, method: type[methods.Objective]) -> None:

@@ -40,12 +40,16 @@ def step_flops(
     proxy: Objective | None = None,
     reference: Reference | None = None,
     online: Objective | None = None,
+    scored: int | None = None,
 ) -> StepFlops:
     """Count one step of a method under a policy, with the real batch sizes.
 
     The training of a proxy or an online reference counts as scoring.
+
+    Args:
+        scored: how many candidates are scored; None for all of the policy's super-batch.
     """
-    candidates, score = super_batch(recipe, policy), 0
+    candidates, score = super_batch(recipe, policy) if scored is None else scored, 0
     views = score_views(recipe, policy)
     if scores_now(policy):
         score += forward_flops(proxy or objective, views, candidates, data, policy.patch_size)

@@ -35,6 +35,20 @@ class Reference:
         self.example_losses, self.embeddings = example_losses, embeddings
         self.objective, self.pool_model_losses = objective, pool_model_losses
 
+    def among(self, rows: Tensor, count: int) -> "Reference":
+        """The same of `count` examples, of which it judged those in `rows` (n,); of the others it knows
+        nothing, and their losses are NaN.
+        """
+
+        def spread(known: Tensor) -> Tensor:
+            whole = known.new_full((count, *known.shape[1:]), torch.nan)
+            whole[rows] = known
+            return whole
+
+        sides = None if self.embeddings is None else (spread(self.embeddings[0]), spread(self.embeddings[1]))
+        by_pool_model = None if self.pool_model_losses is None else spread(self.pool_model_losses)
+        return Reference(spread(self.example_losses), sides, self.objective, by_pool_model)
+
     def losses(
         self, indices: np.ndarray, batch: Batch | None, device: torch.device, pairs: bool, in_batch: bool
     ) -> Losses:

@@ -17,6 +17,7 @@ from winnow.config.schema import Method, Policy
 from winnow.loading import sampler
 from winnow.loading.examples import Examples
 from winnow.loading.views import Images
+from winnow.selection.mixture import Mixture
 from winnow.selection.policy import UNIFORM, criterion, in_batch, in_parts, score_views, super_batch
 from winnow.selection.reference import Online, Reference
 from winnow.selection.scorers import Learner
@@ -24,7 +25,6 @@ from winnow.training.device import generator
 from winnow.training.nonfinite import refuse_nonfinite
 from winnow.training.picked import Picked
 
-Mixture = tuple[list[np.ndarray], list[float]]  # the indices of each part, and its share of a super-batch
 REJECTED = 8  # one rejected candidate is recorded for each 8 that are trained on
 
 
@@ -34,7 +34,8 @@ class Selector:
     Args:
         reference: where the policy needs one; a finished one of the examples of `data`, or an online one.
         scorer: the learner itself by default.
-        mixture: of a union with a share for each part.
+        mixture: of a union with a share for each part; where it is selected from one part, the others are
+            trained on whole.
 
     Raises:
         ValueError: if policy and reference do not fit each other, before anything is computed.
@@ -61,12 +62,13 @@ class Selector:
         self.mixture = mixture
         if mixture is None:  # else a part that is too small is drawn more than once
             sampler.epoch_steps(len(data), self.candidates)
+        elif mixture.selected is not None:  # but not among candidates, of which each is taken once
+            sampler.epoch_steps(len(mixture.members[mixture.selected]), mixture.counts[mixture.selected])
 
     def indices(self, step: int) -> np.ndarray:
         """The candidates of a step, (B,)."""
         if self.mixture is not None:
-            members, shares = self.mixture
-            return sampler.mixture_candidates(step, self.candidates, members, shares, self.seed)
+            return self.mixture.candidates(step, self.seed)
         return sampler.candidates(step, self.candidates, len(self.data), self.seed)
 
     @torch.no_grad()
@@ -74,24 +76,37 @@ class Selector:
         self, objective: nn.Module, indices: np.ndarray, images: Images, step: int, device: torch.device
     ) -> Picked:
         """Score the candidates (B,) and take the sub-batch (b,)."""
-        batch = self._scoring_batch(indices, images, step, device)
-        learner = self._learner_losses(objective, indices, batch)
-        reference = self._reference_losses(indices, batch, device)
-        scores, own, other = self._scores(learner, reference, indices, step)
+        among, whole = self._parts(indices)
+        some, pictures = (indices[among.numpy()], images[among]) if len(whole) else (indices, images)
+        batch = self._scoring_batch(some, pictures, step, device)
+        learner = self._learner_losses(objective, some, batch)
+        reference = self._reference_losses(some, batch, device)
+        scores, own, other = self._scores(learner, reference, some, step)
+        size = self.batch_size - len(whole)
         if self.policy.sampler == "joint":
-            chosen = self._jointly(objective, learner, reference, indices, step)
+            chosen = self._jointly(objective, learner, reference, some, step, size)
         else:
-            chosen = self._sample(scores, step)
+            chosen = self._sample(scores, some, step, size)
         rank = torch.empty(len(scores), dtype=torch.int32)
         best_first = torch.sort(scores, descending=True, stable=True).indices
         rank[best_first] = torch.arange(len(scores), dtype=torch.int32)
+        known = [own, other, scores, rank]
 
         def picked(rows: Tensor, images: Images | None, rejected: Picked | None) -> Picked:
-            reasons = own[rows], other[rows], scores[rows], rank[rows]
-            return Picked(indices[rows.numpy()], images, *reasons, rejected)
+            return Picked(indices[rows.numpy()], images, *(column[rows] for column in columns), rejected)
 
-        rest = self._rejected(len(indices), chosen, step)
-        return picked(chosen, images[chosen], picked(rest, None, None) if len(rest) else None)
+        rest = among[self._rejected(len(some), chosen, step)]
+        rows = torch.cat([among[chosen], whole]).sort().values
+        columns = [_spread(column, among, len(indices)) for column in known] if len(whole) else known
+        return picked(rows, images[rows], picked(rest, None, None) if len(rest) else None)
+
+    def _parts(self, indices: np.ndarray) -> tuple[Tensor, Tensor]:
+        """The rows of the candidates (B,) that are selected from, and of those that are trained on whole."""
+        among = torch.arange(len(indices))
+        if self.mixture is None or self.mixture.selected is None:
+            return among, among[:0]
+        chosen_from = torch.from_numpy(np.isin(indices, self.mixture.members[self.mixture.selected]))
+        return among[chosen_from], among[~chosen_from]
 
     def _scoring_batch(
         self, indices: np.ndarray, images: Images, step: int, device: torch.device
@@ -144,11 +159,12 @@ class Selector:
             raise ValueError(f"policies: {needs}")
         return losses.gradient_norm
 
-    def _sample(self, scores: Tensor, step: int) -> Tensor:
+    def _sample(self, scores: Tensor, indices: np.ndarray, step: int, size: int) -> Tensor:
+        classes = self.data.labels[torch.from_numpy(indices)] if self.policy.per_class else None
         if self.policy.sampler == "softmax":
             scaled = self.policy.inverse_temperature * scores
-            return samplers.softmax(scaled, self.batch_size, generator(self.seed, "sample", step))
-        return samplers.top_k(scores, self.batch_size)
+            return samplers.softmax(scaled, size, generator(self.seed, "sample", step), classes)
+        return samplers.top_k(scores, size, classes)
 
     def _jointly(
         self,
@@ -157,29 +173,32 @@ class Selector:
         reference: Losses | None,
         indices: np.ndarray,
         step: int,
+        size: int,
     ) -> Tensor:
         own = None if learner is None else learner.pair
         other = reference.pair if reference and "reference" in self.criterion.NEEDS else None
         try:
-            return self._joint(objective, own, other, step)
+            return self._joint(objective, own, other, step, size)
         except ValueError:  # the sampler found pairs that are not finite; only this module can name examples
             for name, pairs in (("learner_pairs", own), ("reference_pairs", other)):
                 sums = torch.zeros(len(indices)) if pairs is None else pairs.sum(dim=1).cpu()
                 self._refuse_nonfinite(sums, indices, step, {name: sums})
             raise
 
-    def _joint(self, objective: nn.Module, own: Tensor | None, other: Tensor | None, step: int) -> Tensor:
+    def _joint(
+        self, objective: nn.Module, own: Tensor | None, other: Tensor | None, step: int, size: int
+    ) -> Tensor:
         """The sub-batch by scores of pairs: exact where losses of pairs add up, else approximate."""
         noise, chunks = generator(self.seed, "sample", step), self.policy.chunks
         scale = self.policy.inverse_temperature
         if objective.PAIR == "softmax":
-            return samplers.joint_softmax(own, other, self.batch_size, chunks, noise, scale).cpu()
+            return samplers.joint_softmax(own, other, size, chunks, noise, scale).cpu()
         known = own if own is not None else other
         assert known is not None
         unknown = known.new_full((1, 1), torch.nan).expand_as(known)
         scores = self.criterion.score(unknown if own is None else own, unknown if other is None else other)
         scaled = scores.mul_(scale) if scale != 1 else scores
-        return samplers.joint(scaled, self.batch_size, chunks, noise).cpu()
+        return samplers.joint(scaled, size, chunks, noise).cpu()
 
     def _rejected(self, candidates: int, chosen: Tensor, step: int) -> Tensor:
         """The rows of a sample of the rejected, for the trace."""
@@ -222,6 +241,13 @@ class Selector:
         self.scorer.restore(state["scorer"])
         if self.reference:
             self.reference.restore(state["reference"])
+
+
+def _spread(column: Tensor, among: Tensor, count: int) -> Tensor:
+    """A column of the rows `among`, as one of all `count` candidates: NaN, or -1, where nothing is known."""
+    whole = column.new_full((count,), torch.nan if column.is_floating_point() else -1)
+    whole[among] = column
+    return whole
 
 
 def _check_reference(policy: Policy, reference: Reference | None) -> None:

@@ -16,6 +16,7 @@ from models.methods import Batch, Objective
 from winnow.config.schema import Params
 from winnow.loading.examples import Examples
 from winnow.selection.cost import forward_flops, step_flops
+from winnow.selection.mixture import Mixture
 from winnow.selection.policy import UNIFORM, Views
 from winnow.selection.reference_record import PURPOSES, Judged, Record, open_objective
 from winnow.selection.scorers import per_example_loss, scored
@@ -47,12 +48,18 @@ def train_reference(
     data: Examples,
     bar: Bar = iter,
     checkpoint: Checkpoint | None = None,
+    mixture: Mixture | None = None,
 ) -> tuple[Loop, int]:
-    """Train a small model of the method on `data`, uniformly: its finished loop, and its FLOPs."""
+    """Train a small model of the method on `data`, uniformly: its finished loop, and its FLOPs.
+
+    Args:
+        mixture: of the trusted examples and the pool's, where it is trained on both.
+    """
     recipe, seed = from_scratch(params.methods[method]), reference_seed(params)
     objective = build(params, method, str(params.reference.backbone), data.classes, seed)
     step, steps = step_flops(objective, recipe, UNIFORM, data), reference_steps(params, method)
-    loop = Loop(fabric, objective, data, recipe, Selector(UNIFORM, recipe, data, None, seed), steps, seed)
+    selector = Selector(UNIFORM, recipe, data, None, seed, mixture=mixture)
+    loop = Loop(fabric, objective, data, recipe, selector, steps, seed)
     loop.run(bar=bar, checkpoint=checkpoint)
     return loop, steps * step.train
 

@@ -15,8 +15,9 @@ from winnow.loading.views import Images
 class Picked:
     """The sub-batch: `indices` (b,) into the examples, their `images`, and what they were selected by.
 
-    Losses, scores and ranks are (b,), NaN where the policy has none. `rank` is the place of the score among
-    the B candidates, 0 the highest. `rejected` is a sample of the rest, without images.
+    Losses, scores and ranks are (b,), NaN where the policy has none, and for examples that are trained on
+    whole. `rank` is the place of the score among the candidates that were scored, 0 the highest, and -1 for
+    an example that was not. `rejected` is a sample of the rest, without images.
     """
 
     indices: np.ndarray

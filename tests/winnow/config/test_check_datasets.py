@@ -158,6 +158,37 @@ OWN = {"source": "digits", "held_out_of": "shop"}
             "arms.plain.version: 'reference+pool', but policy easy chooses by a reference, which judges",
         ),
         (
+            "arms.plain",
+            {**GOOD["arms"]["plain"], "policy": "easy", "version": "reference+pool", "selects_from": "pool"},
+            "arms.plain.selects_from: 'pool', but mixture is null; give a share for each part",
+        ),
+        (
+            "arms.plain",
+            {
+                **GOOD["arms"]["plain"],
+                "version": "reference+pool",
+                "mixture": [0.5, 0.5],
+                "selects_from": "pool",
+            },
+            "arms.plain.selects_from: 'pool', but policy uniform selects nothing; set it to null",
+        ),
+        (
+            "arms.plain",
+            {**GOOD["arms"]["plain"], "version": "reference+pool", "selects_from": "pol"},
+            "arms.plain.selects_from: 'pol' is unknown; did you mean pool? Allowed: reference, pool",
+        ),
+        (
+            "arms.plain",
+            {
+                **GOOD["arms"]["plain"],
+                "policy": "easy",
+                "version": "reference+pool",
+                "mixture": [0.5, 0.5],
+                "selects_from": "reference",
+            },
+            "arms.plain.version: 'reference+pool' and selects_from 'reference', but policy easy chooses by a",
+        ),
+        (
             "datasets.reference",
             {},
             "reference.methods: supervised, but datasets.reference is empty; give a reference, or []",

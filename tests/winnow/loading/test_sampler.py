@@ -148,7 +148,7 @@ def test_a_mixture_keeps_its_shares_and_goes_through_every_part(mixture, seed):
     """
     size, parts, shares = mixture
     counts = sampler.counts_of(size, shares)
-    steps = [sampler.mixture_candidates(step, size, parts, shares, seed) for step in range(12)]
+    steps = [sampler.mixture_candidates(step, counts, parts, seed) for step in range(12)]
     for drawn in steps:
         assert len(drawn) == len(set(drawn.tolist())) == size
         assert [int(np.isin(drawn, part).sum()) for part in parts] == counts
@@ -165,13 +165,14 @@ def test_a_mixture_keeps_its_shares_and_goes_through_every_part(mixture, seed):
 @given(mixtures(), st.integers(0, 9), st.integers(0, 30))
 def test_a_mixture_is_a_function_of_seed_and_step(mixture, seed, step):
     size, parts, shares = mixture
-    first = sampler.mixture_candidates(step, size, parts, shares, seed)
-    assert first.tolist() == sampler.mixture_candidates(step, size, parts, shares, seed).tolist()
+    counts = sampler.counts_of(size, shares)
+    first = sampler.mixture_candidates(step, counts, parts, seed)
+    assert first.tolist() == sampler.mixture_candidates(step, counts, parts, seed).tolist()
 
 
 def test_a_mixture_is_shuffled_and_its_parts_are_drawn_apart():
-    parts, shares = [np.arange(100), np.arange(100, 200)], [0.5, 0.5]
-    steps = [sampler.mixture_candidates(step, 50, parts, shares, seed) for seed in (0, 1) for step in (0, 1)]
+    parts = [np.arange(100), np.arange(100, 200)]
+    steps = [sampler.mixture_candidates(step, [25, 25], parts, seed) for seed in (0, 1) for step in (0, 1)]
     assert len({tuple(drawn.tolist()) for drawn in steps}) == 4
     assert len({tuple((drawn < 100).tolist()) for drawn in steps}) == 4, "the parts stand in another order"
     first = steps[0]
@@ -184,7 +185,7 @@ def test_a_part_smaller_than_its_share_is_gone_through_again_and_again(members, 
     """All passes are whole: after any number of steps no example was drawn twice more often than another."""
     parts, drawn = [np.arange(members), np.arange(members, members + 100)], []
     for step in range(12):
-        both = sampler.mixture_candidates(step, 2 * count, parts, [0.5, 0.5], seed)
+        both = sampler.mixture_candidates(step, [count, count], parts, seed)
         small = both[both < members]
         assert len(small) == count
         assert len(set(both[both >= members].tolist())) == count

@@ -13,10 +13,11 @@ from winnow.config.schema import Policy
 from winnow.loading import sampler
 from winnow.pipeline.errors import TableError
 from winnow.selection.cost import step_flops
+from winnow.selection.mixture import Mixture
 from winnow.selection.policy import UNIFORM
 from winnow.selection.reference import Reference
 from winnow.selection.scorers import scored
-from winnow.selection.selector import Replay
+from winnow.selection.selector import Replay, Selector
 from winnow.training.device import generator
 
 
@@ -108,6 +109,70 @@ def test_gradient_norm_is_that_of_autograd(start):
 def test_gradient_norm_needs_a_classifier(start):
     with pytest.raises(ValueError, match="gradient_norm needs a method with a classifier"):
         start(Policy("gradient_norm", "top_k", 0.5), "simclr").run()
+
+
+def mixed(start, policy, counts, selected=0, **more):
+    """A loop on the first 120 examples and, whole, the others; it is selected from those at `selected`."""
+    n = len(start.examples("supervised"))
+    members = [np.arange(120), np.arange(120, n)]
+
+    def selector(recipe, data):
+        mixture = Mixture(members, counts, selected)
+        return Selector(policy, recipe, data, more.get("reference"), 0, more.get("scorer"), mixture)
+
+    return start(policy, selector=selector)
+
+
+def test_the_part_that_is_not_selected_from_is_trained_on_whole_and_not_scored(start):
+    """Six of a batch of eight are the best of twelve candidates by brute force; two come from the others."""
+    n = len(start.examples("supervised"))
+    known = torch.rand(n, generator=generator("known"))
+    known[120:] = torch.nan  # nobody judged them
+    loop = mixed(start, Policy("easy", "top_k", 0.5, scorer="frozen"), [12, 2], reference=Reference(known))
+    indices, picked = pick(loop)
+    mine, others = indices[indices < 120], indices[indices >= 120]
+    assert (len(mine), len(others)) == (12, 2)
+    best = mine[np.argsort(known.numpy()[mine], kind="stable")[:6]]
+    assert sorted(picked.indices) == sorted([*best, *others])
+    whole = torch.from_numpy(picked.indices >= 120)
+    assert torch.equal(picked.rank == -1, whole)
+    assert torch.equal(picked.score.isnan(), whole)
+    assert sorted(picked.rank[~whole].tolist()) == list(range(6))
+    torch.testing.assert_close(picked.score[~whole], -known[picked.indices[~whole.numpy()]])
+    shown, expected = (
+        loop.data.batch(picked.indices, images, loop.recipe.score_views, generator("any"), loop.fabric.device)
+        for images in (picked.images, loop.data.pixels.get(picked.indices))
+    )
+    assert torch.equal(shown.views["image"][0], expected.views["image"][0])
+    assert set(picked.rejected.indices) <= set(mine) - set(best)
+
+
+def test_only_candidates_that_are_selected_from_are_scored(start):
+    loop, seen = mixed(start, Policy("hard", "top_k", 0.5), [12, 2]), []
+    hook = loop.objective.register_forward_hook(lambda _, given, out: seen.append(len(out.example)))
+    pick(loop)
+    hook.remove()
+    assert seen == [12]
+    every = step_flops(loop.objective, loop.recipe, loop.selector.policy, loop.data)
+    fewer = step_flops(loop.objective, loop.recipe, loop.selector.policy, loop.data, scored=12)
+    assert every.train == fewer.train
+    assert fewer.score * 16 == every.score * 12, "16 candidates for a batch of 8"
+
+
+def test_more_candidates_than_the_part_that_is_selected_from_holds_are_refused(start):
+    with pytest.raises(ValueError, match=r"super-batch: 140 candidates are more than the version's 120"):
+        mixed(start, Policy("hard", "top_k", 0.95), [140, 1])
+
+
+def test_selection_within_classes_keeps_their_shares(start):
+    n = len(start.examples("supervised"))
+    known = torch.rand(n, generator=generator("known"))
+    policy = Policy("easy", "top_k", 0.75, scorer="frozen", per_class=True)
+    loop = start(policy, reference=Reference(known))
+    indices, picked = pick(loop)
+    labels = loop.data.labels
+    shares = labels[indices].bincount(minlength=10) / 4
+    assert ((labels[picked.indices].bincount(minlength=10) - shares).abs() < 1).all()
 
 
 def test_inverse_temperature_sharpens_the_softmax(start):

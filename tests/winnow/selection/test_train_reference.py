@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 
@@ -10,6 +11,7 @@ from tests.loops import weights
 from winnow.config.schema import Run
 from winnow.pipeline.errors import TableError
 from winnow.selection import train_reference
+from winnow.selection.mixture import Mixture
 from winnow.selection.reference_record import POOL_MODEL, WHOLE, Record, write_record
 from winnow.selection.scorers import scored
 from winnow.selection.train_reference import judge, open_finished
@@ -46,6 +48,15 @@ def test_its_steps_and_flops_are_those_of_the_examples(start, params, fabric):
     one, head = count(loop.objective.encoder, (3, 28, 28)), 2 * 96 * data.classes
     assert loop.state.step == 256 // size
     assert spent == loop.state.step * size * (one.train + 3 * head)
+
+
+@pytest.mark.slow
+def test_it_is_trained_on_the_share_of_the_pool_that_was_asked_for(start, params, fabric):
+    data, size = start.examples("supervised"), params.methods["supervised"].batch_size
+    mixture = Mixture([np.arange(20), np.arange(20, len(data))], [size - size // 4, size // 4])
+    loop, _ = train_reference.train_reference(params, fabric, "supervised", data, mixture=mixture)
+    trusted = loop.state.column("index").reshape(-1, size) < 20
+    assert trusted.sum(dim=1).tolist() == [size - size // 4] * (256 // size)
 
 
 @pytest.mark.slow

@@ -102,7 +102,7 @@ def _share(spent: int | None, total: int) -> str:
 
 def _of_mixture(row: Row) -> str:
     """The version, with the shares of a mixture."""
-    return choice(row | {"policy": CONTROL}) if row["mixture"] else str(row["version"])
+    return choice(row | {"policy": CONTROL, "selects_from": None}) if row["mixture"] else str(row["version"])
 
 
 def _aligned(lines: list[list[str]], left: int) -> str:

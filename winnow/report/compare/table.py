@@ -43,6 +43,7 @@ def _row(params: Params, workspace: Workspace, arm: str, stages: Stages) -> Row:
     return {
         "arm": arm,
         **{key: getattr(what, key) for key in ("policy", "method", "backbone", "seed", "version", "mixture")},
+        **({"selects_from": what.selects_from} if what.selects_from else {}),
         **({"frozen": True} if what.frozen else {}),
         **_start(found),
         "flops": {**spent, "total": sum(value or 0 for value in spent.values())},
@@ -122,7 +123,11 @@ def choice(row: Row) -> str:
         return FROZEN if "weights" in row else PIXELS if row.get("backbone") == RAW_PIXELS else FLOOR
     if row["mixture"]:
         shares = zip(parts(version), row["mixture"], strict=True)
-        version = " + ".join(f"{100 * share:g} % {one}" for one, share in shares)
+        whole = row.get("selects_from")
+        of_each = [f"{100 * share:g} % {one}" for one, share in shares if one != whole]
+        if whole:
+            return f"{policy}, with {' + '.join(of_each)}"
+        version = " + ".join(of_each)
     version = version.replace("+", " + ") if " " not in version else version
     return policy if version == POOL else version if policy == CONTROL else f"{policy} on {version}"
 

@@ -132,6 +132,17 @@ def test_retrieval_and_zero_shot_have_columns_where_an_arm_was_measured_so(world
         ),
         ({"policy": "hard"}, "hard", False, False),
         ({"policy": "hard", "version": "pool+reference"}, "hard on pool + reference", False, False),
+        (
+            {
+                "policy": "easy",
+                "version": "pool+reference",
+                "mixture": [0.75, 0.25],
+                "selects_from": "pool",
+            },
+            "easy, with 25 % reference",
+            False,
+            False,
+        ),
         ({"version": "small"}, "small", False, False),
         ({"version": "small+reference"}, "small + reference", False, False),
         ({"version": "clean"}, "clean", False, True),
