@@ -90,14 +90,16 @@ class Selector:
         rank = torch.empty(len(scores), dtype=torch.int32)
         best_first = torch.sort(scores, descending=True, stable=True).indices
         rank[best_first] = torch.arange(len(scores), dtype=torch.int32)
-        known = [own, other, scores, rank]
+        if len(whole):
+            known, count = (own, other, scores, rank), len(indices)
+            own, other, scores, rank = (_spread(column, among, count) for column in known)
 
         def picked(rows: Tensor, images: Images | None, rejected: Picked | None) -> Picked:
-            return Picked(indices[rows.numpy()], images, *(column[rows] for column in columns), rejected)
+            reasons = own[rows], other[rows], scores[rows], rank[rows]
+            return Picked(indices[rows.numpy()], images, *reasons, rejected)
 
         rest = among[self._rejected(len(some), chosen, step)]
         rows = torch.cat([among[chosen], whole]).sort().values
-        columns = [_spread(column, among, len(indices)) for column in known] if len(whole) else known
         return picked(rows, images[rows], picked(rest, None, None) if len(rest) else None)
 
     def _parts(self, indices: np.ndarray) -> tuple[Tensor, Tensor]:
