@@ -14,6 +14,7 @@ from winnow.pool import uids as uid_files
 from winnow.selection.build import ONLINE as ONLINE_SEED
 from winnow.selection.build import PROXY as PROXY_SEED
 from winnow.selection.build import arm_seed, arm_uids, build_selection
+from winnow.selection.cost import step_flops
 from winnow.selection.reference import Online
 from winnow.selection.reference_record import Judged, Record, write_record
 from winnow.selection.trace import FLOATS, write_trace
@@ -184,6 +185,36 @@ def test_a_mixture_draws_its_share_of_each_version(unions):
     assert len(set(seen)) == len(seen), "25 steps of six are one epoch of the pool"
     swapped = unions([0.25, 0.75], "reference+pool").selector
     assert all((swapped.indices(step) >= 150).sum() <= 2 for step in range(25))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("criterion", ["easy", "learnability"])
+def test_an_arm_selects_from_the_part_that_its_reference_judged(start, tmp_path, criterion):
+    """Twelve of the pool's 140 images stand for six, by a reference that knows no others; two are trusted."""
+    workspace, loop = Workspace(tmp_path), start(seed=SEED)
+    uids = list(loop.data.uids)
+    for name, some in (("pool", uids[:140]), ("reference", uids[140:])):
+        uid_files.save(_made(workspace.version(name)) / "uids.npy", some)
+        CurationFlops({name: 10}, {}).write(workspace.version(name))
+    params = replace(start.params, reference=replace(start.params.reference, backbone="test_resnet"))
+    known, spent = torch.linspace(1, 0, 140), {"train": 100, "score": 20}
+    record = Record.of(params, "supervised", loop.data.classes, spent)
+    write_record(workspace.reference("supervised"), record, loop.objective, uids[:140], Judged(known))
+    policy = Policy(criterion, filter_ratio=0.5, scorer="learner")
+    paths = ArmPaths(criterion, reference="results/reference/models/supervised")
+    arm = Arm("p", "supervised", "test_resnet", SEED, "pool+reference", [0.75, 0.25], "pool", dvc=paths)
+    more = {"policies": {"p": policy}, "methods": {"supervised": start.recipe("supervised")}}
+    params = replace(start.params, **more, pretrain=Pretrain(1e12))
+    made = build_selection(params, arm, workspace, loop.fabric, loop.objective, loop.data)
+    indices = made.selector.indices(0)
+    picked = made.selector.pick(loop.module, indices, loop.data.pixels.get(indices), 0, loop.fabric.device)
+    judged = picked.indices < 140
+    assert ((indices < 140).sum(), judged.sum(), (~judged).sum()) == (12, 6, 2)
+    torch.testing.assert_close(picked.reference_loss[judged], known[picked.indices[judged]])
+    assert picked.reference_loss[~judged].isnan().all()
+    whole = step_flops(loop.objective, params.methods["supervised"], policy, loop.data)
+    assert made.step.train == whole.train
+    assert made.step.score * 16 == whole.score * 12
 
 
 @pytest.mark.slow
