@@ -1,4 +1,4 @@
-"""What selection saves: the steps and FLOPs that each policy needs for uniform sampling's final accuracy.
+"""What selection saves: the steps and FLOPs that each policy needs for what uniform sampling reached.
 
     python -m benchmarks.selection labels 0 1 2      Fashion-MNIST, 40 % wrong labels, supervised
     python -m benchmarks.selection captions 0 1 2    emoji drawings, 60 % shuffled captions, SigLIP
@@ -10,13 +10,13 @@
                                                      half, SimCLR
 
 Uniform sampling trains for N steps. Every policy trains for shorter whole runs, each with its own warm-up and
-cosine, because a user would start such a run, and not cut off a long one. The length that reaches uniform's
-final accuracy is interpolated between runs on the logarithm of steps; `>` or `<` says that it lies outside of
-what was run. FLOPs count the reference (its training, and its losses on the whole pool), the scoring, the
-training of a proxy or an online reference, and the learner's. One thread, so that two settings can be
-measured side by side; seconds are not measured here (benchmarks/overhead.py). Results of each seed are kept
-in selection_SETTING.json; runs that are in it are not repeated, and `table` in place of the seeds writes
-their table anew.
+cosine, because a user would start such a run, and not cut off a long one. What uniform sampling reached is
+read at its shortest run within one standard error of its best; the length that reaches it is interpolated
+between runs on the logarithm of steps; `>` or `<` says that it lies outside of what was run. FLOPs count the
+reference (its training, and its losses on the whole pool), the scoring, the training of a proxy or an online
+reference, and the learner's. One thread, so that two settings can be measured side by side; seconds are not
+measured here (benchmarks/overhead.py). Results of each seed are kept in selection_SETTING.json; runs that are
+in it are not repeated, and `table` in place of the seeds writes their table anew.
 """
 
 import hashlib

@@ -1,4 +1,4 @@
-"""The tables of benchmarks/selection.py: what each policy needs for uniform sampling's final accuracy."""
+"""The tables of benchmarks/selection.py: what each policy needs for what uniform sampling reached."""
 
 import itertools
 import math
@@ -17,9 +17,9 @@ HEADS = {
     "permuted": "permuted pixels trained on",
     "copies": "copies trained on",
 }
-GLOSS = """Cells hold one value per seed; a row with fewer values was not run with all seeds. Times fewer: uniform's N
-steps (or their FLOPs) over those that reach uniform's final accuracy; `>` if the shortest run already reached it, `<` if
-the longest did not. Pays after: how many runs must share a reference until it has paid for itself. At equal FLOPs: the
+GLOSS = """Cells hold one value per seed; a row with fewer values was not run with all seeds. Times fewer: the
+steps (or FLOPs) of uniform's shortest run within one standard error of its best, over those that reach that run's accuracy,
+so that no plateau is counted; `>` if the shortest run already reached it, `<` if the longest did not. Pays after: how many runs must share a reference until it has paid for itself. At equal FLOPs: the
 accuracy of the longest run and, in brackets, of uniform sampling that spends as much, the reference included (interpolated
 between uniform's runs on the logarithm of FLOPs; `<` where that is less than its shortest run, `>` where it is more than its
 longest, so that uniform might still have gained)."""  # noqa: E501
@@ -35,6 +35,13 @@ def needed(runs: Runs, target: float, key: str) -> tuple[str, float]:
             part = (target - less["accuracy"]) / (more["accuracy"] - less["accuracy"])
             return "", math.exp(math.log(less[key]) + part * (math.log(more[key]) - math.log(less[key])))
     return ">", runs[-1][key]
+
+
+def earliest(runs: Runs, tested: int) -> dict[str, float]:
+    """The shortest run whose accuracy is within one standard error of the best, of so many test images."""
+    best = max(run["accuracy"] for run in runs)
+    error = math.sqrt(best * (1 - best) / tested)
+    return min((run for run in runs if run["accuracy"] >= best - error), key=lambda run: run["steps"])
 
 
 def at_flops(runs: Runs, flops: float) -> str:
@@ -65,7 +72,7 @@ def cells(setting: Setting, arm: str, result: dict[str, Any]) -> list[str]:
     runs: dict[str, Runs] = {name: sorted(of, key=lambda run: run["steps"]) for name, of in found.items()}
     free = policy.criterion in ("uniform", "hard") or policy.online
     cost = 0.0 if free else float(result["reference_flops"])
-    base = next(run for run in runs["uniform"] if run["steps"] == setting.steps)
+    base = earliest(runs["uniform"], setting.tested)
     sign, steps = needed(runs[arm], base["accuracy"], "steps")
     _, flops = needed(runs[arm], base["accuracy"], "flops")
     flip, last = {"<": ">", ">": "<", "": ""}[sign], runs[arm][-1]
